@@ -1,0 +1,18 @@
+//! Pinhole's user half: an FTP server whose data ports exist only while a session has
+//! negotiated them.
+//!
+//! Who may know whom: `main` → `cli` → `server` → `session` → {`negotiate`, `transfer`, `auth`,
+//! `vfs`}; `negotiate` → `pinholes` → the layout shared with the kernel half. `proto` is pure: no
+//! sockets, no clock, no tokio. Only `pinholes` knows of eBPF.
+
+pub mod auth;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod negotiate;
+pub mod pinholes;
+pub mod proto;
+pub mod server;
+pub mod session;
+pub mod transfer;
+pub mod vfs;
