@@ -1,1 +1,114 @@
-//! vfs
+//! One account's file tree: every path that a client names is resolved here, beneath the account's
+//! root, by the kernel's own rule (`openat2` with `RESOLVE_BENEATH`), so that no `..`, no link and no
+//! race with a link leads out. No FTP, no async: the calls block and are made from blocking threads.
+
+mod change;
+mod entry;
+mod error;
+mod list;
+mod path;
+mod resolve;
+
+pub use change::Write;
+pub use entry::{Entry, Kind};
+pub use error::{ErrorKind, VfsError};
+pub use list::Listing;
+pub use path::VirtualPath;
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, FileType, OFlags};
+
+use error::Explain as _;
+
+/// One account's file tree. Cheap to clone; clones share the root's descriptor.
+#[derive(Debug, Clone)]
+pub struct Vfs {
+    /// `O_PATH` descriptor: the tree stays this one even if the root's path is renamed.
+    root: Arc<OwnedFd>,
+}
+
+impl Vfs {
+    /// Opens the tree under `root`, which may itself be reached by links.
+    pub fn open(root: &Path) -> Result<Vfs, VfsError> {
+        let descriptor = resolve::root(root)?;
+        Ok(Vfs {
+            root: Arc::new(descriptor),
+        })
+    }
+
+    /// What is at `path`, following links as long as they stay inside the root.
+    pub fn metadata(&self, path: &VirtualPath) -> Result<Entry, VfsError> {
+        let action = "look at";
+        let node = resolve::node(&self.root, path).explain(action, path)?;
+        let name = path.file_name().unwrap_or(b"/").to_vec();
+        Entry::of_descriptor(&node, name).explain(action, path)
+    }
+
+    /// Says whether `path` is a directory that one may enter (CWD).
+    pub fn directory(&self, path: &VirtualPath) -> Result<(), VfsError> {
+        resolve::enterable(&self.root, path).explain("enter", path)
+    }
+
+    /// The entries of the directory at `path`, without "." and "..", in the kernel's order.
+    pub fn list(&self, path: &VirtualPath) -> Result<Listing, VfsError> {
+        Listing::open(Arc::clone(&self.root), path)
+    }
+
+    /// Opens the regular file at `path` for reading, and tells its size in bytes.
+    pub fn open_read(&self, path: &VirtualPath) -> Result<(File, u64), VfsError> {
+        let action = "read";
+        let (file, size) = self.open_regular(path, OFlags::RDONLY, action)?;
+        Ok((file, size))
+    }
+
+    /// Bytes that the file system of `path` has left for unprivileged writers.
+    pub fn free_space(&self, path: &VirtualPath) -> Result<u64, VfsError> {
+        let action = "measure the free space at";
+        let node = resolve::node(&self.root, path).explain(action, path)?;
+        let figures = rustix::fs::fstatvfs(&node).explain(action, path)?;
+        Ok(figures.f_bavail.saturating_mul(figures.f_frsize))
+    }
+
+    /// Opens what is already there, if it is a regular file, and tells its size.
+    ///
+    /// Looking comes before opening because opening alone can already act: it starts a tape drive,
+    /// arms a watchdog, wakes or waits for the other end of a FIFO. Looking comes again after
+    /// opening because the name may have changed hands in between.
+    fn open_regular(
+        &self,
+        path: &VirtualPath,
+        access: OFlags,
+        action: &'static str,
+    ) -> Result<(File, u64), VfsError> {
+        let node = resolve::node(&self.root, path).explain(action, path)?;
+        regular(&node, path, action)?;
+        drop(node);
+        let file = resolve::open(&self.root, path, access).explain(action, path)?;
+        let size = regular(&file, path, action)?;
+        Ok((File::from(file), size))
+    }
+}
+
+/// The size of what `descriptor` is open on, which must be a regular file.
+fn regular(
+    descriptor: &OwnedFd,
+    path: &VirtualPath,
+    action: &'static str,
+) -> Result<u64, VfsError> {
+    let stat = rustix::fs::fstat(descriptor).explain(action, path)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Ok(u64::try_from(stat.st_size).unwrap_or(0)),
+        FileType::Directory => Err(VfsError::refused(action, path, ErrorKind::IsADirectory)),
+        _ => Err(VfsError::refused(action, path, ErrorKind::NotRegular)),
+    }
+}
+
+/// Flags of every look at an entry that must not follow it.
+const LOOK: AtFlags = AtFlags::SYMLINK_NOFOLLOW.union(AtFlags::NO_AUTOMOUNT);
+
+#[cfg(test)]
+mod tests;
