@@ -409,6 +409,15 @@ fn links_inside_the_root_are_followed_for_reading_and_writing() {
     assert!(tree.real("dangling").is_symlink());
 }
 
+/// Ends the other thread when a test ends, by a failed assertion too.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn nothing_leads_out_while_links_are_swapped() {
     let tree = Tree::new();
@@ -436,6 +445,7 @@ fn nothing_leads_out_while_links_are_swapped() {
                 exchange("dir", "link");
             }
         });
+        let _stop = StopOnDrop(&stop);
         let deadline = Instant::now() + Duration::from_secs(20);
         // Until both have been seen often, so that the race was a race.
         while (served < 500 || refusals < 500) && Instant::now() < deadline {
@@ -461,7 +471,6 @@ fn nothing_leads_out_while_links_are_swapped() {
                 let _ = tree.vfs.remove_dir(&at(&new));
             }
         }
-        stop.store(true, Ordering::Relaxed);
     });
     assert!(tree.secret_is_whole());
     assert!(served >= 500 && refusals >= 500, "{served} {refusals}");
