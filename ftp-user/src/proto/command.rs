@@ -1,0 +1,217 @@
+//! Commands as types. What a verb is called and how it is used stands in one table.
+
+use super::address::Family;
+use std::fmt;
+use std::net::{SocketAddr, SocketAddrV4};
+
+/// Bytes that may not be shown: Debug does not.
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// Hides `bytes`.
+    pub fn new(bytes: Vec<u8>) -> Secret {
+        Secret(bytes)
+    }
+
+    /// Gives the bytes out, to be kept by a type that wipes them.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Secret) -> bool {
+        self.0 == other.0
+    }
+}
+
+/// TYPE: what the bytes of a file become on the data connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TypeCode {
+    /// `A`, `A N`. The default of RFC 959 §5.1.
+    #[default]
+    Ascii,
+    /// `I`, `L 8`
+    Image,
+}
+
+/// EPSV's argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EpsvArgument {
+    /// None: the family of the control connection.
+    Any,
+    /// `1` or `2`
+    Family(Family),
+    /// `ALL`: from now on nothing but EPSV (RFC 2428 §4).
+    All,
+}
+
+/// OPTS' arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Opts {
+    /// `UTF8 ON`. There is no OFF: names are bytes.
+    Utf8,
+    /// `MLST fact;fact;`: the facts named, as sent.
+    Mlst(Vec<u8>),
+}
+
+/// SITE's arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Site {
+    /// `HELP`
+    Help,
+}
+
+/// A command with its arguments checked. Paths are bytes, exactly as sent.
+#[derive(Debug, PartialEq)]
+#[expect(missing_docs, reason = "named after the verbs, which `Verb::usage` explains")]
+pub enum Command {
+    User(Vec<u8>),
+    Pass(Secret),
+    Acct,
+    Quit,
+    Rein,
+    Syst,
+    Feat,
+    Opts(Opts),
+    Help(Option<Verb>),
+    Noop,
+    Pwd,
+    Cwd(Vec<u8>),
+    Cdup,
+    Type(TypeCode),
+    Mode,
+    Stru,
+    Pasv,
+    Epsv(EpsvArgument),
+    Port(SocketAddrV4),
+    Eprt(SocketAddr),
+    List(Option<Vec<u8>>),
+    Nlst(Option<Vec<u8>>),
+    Mlsd(Option<Vec<u8>>),
+    Mlst(Option<Vec<u8>>),
+    Stat(Option<Vec<u8>>),
+    Retr(Vec<u8>),
+    Stor(Vec<u8>),
+    Appe(Vec<u8>),
+    Stou,
+    Rest(u64),
+    Size(Vec<u8>),
+    Mdtm(Vec<u8>),
+    Dele(Vec<u8>),
+    Mkd(Vec<u8>),
+    Rmd(Vec<u8>),
+    Rnfr(Vec<u8>),
+    Rnto(Vec<u8>),
+    Abor,
+    Allo,
+    Site(Site),
+}
+
+/// Declares [`Verb`] and the table behind it from one list.
+macro_rules! verbs {
+    ($($verb:ident $name:literal $(| $alias:literal)? $usage:literal;)*) => {
+        /// The verbs that we serve.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[expect(missing_docs, reason = "named after the verbs, which `Verb::usage` explains")]
+        pub enum Verb { $($verb),* }
+
+        impl Verb {
+            /// Every verb, in the order in which HELP shows them.
+            pub const ALL: &[Verb] = &[$(Verb::$verb),*];
+
+            /// Its name on the wire.
+            pub fn name(self) -> &'static str {
+                match self { $(Verb::$verb => $name),* }
+            }
+
+            /// How it is used, one line.
+            pub fn usage(self) -> &'static str {
+                match self { $(Verb::$verb => concat!($name, $usage)),* }
+            }
+
+            /// Finds a verb by its name or obsolete alias (RFC 1123 §4.1.3.1), in any case.
+            pub fn parse(name: &[u8]) -> Option<Verb> {
+                let mut upper = [0u8; 4];
+                let upper = upper.get_mut(..name.len())?;
+                upper.copy_from_slice(name);
+                upper.make_ascii_uppercase();
+                let name = std::str::from_utf8(upper).ok()?;
+                match name { $($name $(| $alias)? => Some(Verb::$verb),)* _ => None }
+            }
+        }
+    };
+}
+
+verbs! {
+    User "USER" " <name>";
+    Pass "PASS" " <password>";
+    Acct "ACCT" " <account>: not needed";
+    Quit "QUIT" ": end the session";
+    Rein "REIN" ": log out, keep the connection";
+    Syst "SYST" ": name the system";
+    Feat "FEAT" ": list extensions (RFC 2389)";
+    Opts "OPTS" " UTF8 ON | MLST <fact>;<fact>;... (RFC 2389)";
+    Help "HELP" " [<command>]";
+    Noop "NOOP" ": do nothing";
+    Pwd  "PWD" | "XPWD" ": name the working directory";
+    Cwd  "CWD" | "XCWD" " <directory>";
+    Cdup "CDUP" | "XCUP" ": go to the parent directory";
+    Type "TYPE" " A | I | L 8";
+    Mode "MODE" " S";
+    Stru "STRU" " F";
+    Pasv "PASV" ": name a port for the data connection";
+    Epsv "EPSV" " [1 | 2 | ALL] (RFC 2428)";
+    Port "PORT" " <h1,h2,h3,h4,p1,p2>: your own address, port 1024 or above";
+    Eprt "EPRT" " |<1 or 2>|<address>|<port>| (RFC 2428)";
+    List "LIST" " [<path>]";
+    Nlst "NLST" " [<path>]";
+    Mlsd "MLSD" " [<directory>] (RFC 3659)";
+    Mlst "MLST" " [<path>] (RFC 3659)";
+    Stat "STAT" " [<path>]: session, transfer or listing";
+    Retr "RETR" " <file>";
+    Stor "STOR" " <file>";
+    Appe "APPE" " <file>";
+    Stou "STOU" ": store under a new name";
+    Rest "REST" " <byte> (RFC 3659)";
+    Size "SIZE" " <file>, in TYPE I (RFC 3659)";
+    Mdtm "MDTM" " <file> (RFC 3659)";
+    Dele "DELE" " <file>";
+    Mkd  "MKD" | "XMKD" " <directory>";
+    Rmd  "RMD" | "XRMD" " <directory>";
+    Rnfr "RNFR" " <path>: rename from";
+    Rnto "RNTO" " <path>: rename to";
+    Abor "ABOR" ": end the transfer";
+    Allo "ALLO" " <bytes>: not needed";
+    Site "SITE" " HELP";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_aliases_and_case() {
+        assert_eq!(Verb::parse(b"ReTr"), Some(Verb::Retr));
+        assert_eq!(Verb::parse(b"xcup"), Some(Verb::Cdup));
+        assert_eq!(Verb::parse(b"RETRX"), None);
+        assert_eq!(Verb::parse(b"R\xc3\xa9T"), None);
+        assert_eq!(Verb::parse(b""), None);
+        for &verb in Verb::ALL {
+            assert_eq!(Verb::parse(verb.name().as_bytes()), Some(verb));
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let command = Command::Pass(Secret::new(b"hunter2".to_vec()));
+        assert!(!format!("{command:?}").contains("hunter2"));
+        assert!(!format!("{command:?}").contains("104"));
+    }
+}
