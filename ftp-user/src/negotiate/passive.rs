@@ -1,0 +1,69 @@
+//! PASV (RFC 959 §4.1.2) and EPSV (RFC 2428 §3): a pinhole, and the reply that names its port.
+
+use crate::pinholes::{OpenError, PassivePort, Pinholes, SessionId};
+use crate::proto::address::{Family, passive_text};
+use crate::proto::reply::{Code, Reply};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Why PASV or EPSV was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum PassiveError {
+    /// A 227 cannot name an IPv6 address.
+    #[error("PASV cannot name an IPv6 address; use EPSV.")]
+    PasvOverV6,
+    /// EPSV for a family that the control connection does not have.
+    #[error("Network protocol not supported, use ({0})")]
+    OtherFamily(u8),
+    /// No pinhole.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+impl From<&PassiveError> for Reply {
+    fn from(error: &PassiveError) -> Reply {
+        match error {
+            PassiveError::PasvOverV6 => Reply::new(Code::CannotOpenData, error.to_string()),
+            PassiveError::OtherFamily(_) => Reply::new(Code::FamilyNotSupported, error.to_string()),
+            PassiveError::Open(OpenError::NoPort(_)) => {
+                Reply::new(Code::CannotOpenData, "No passive port is free; try again later.")
+            }
+            // The details are the operator's.
+            PassiveError::Open(_) => {
+                Reply::new(Code::CannotOpenData, "Cannot open a passive port.")
+            }
+        }
+    }
+}
+
+/// Opens a pinhole and words the 227. `public` is the address that clients see where it is not the
+/// control connection's own (NAT).
+pub async fn pasv(
+    pinholes: &Pinholes,
+    session: SessionId,
+    client: IpAddr,
+    server: IpAddr,
+    public: Option<Ipv4Addr>,
+) -> Result<(PassivePort, Reply), PassiveError> {
+    let IpAddr::V4(own) = server else { return Err(PassiveError::PasvOverV6) };
+    let port = pinholes.open(session, client, server).await?;
+    let text = passive_text(public.unwrap_or(own), port.port());
+    let reply = Reply::new(Code::EnteringPassive, format!("Entering Passive Mode {text}."));
+    Ok((port, reply))
+}
+
+/// Opens a pinhole and words the 229. It names no address, so NAT needs no help.
+pub async fn epsv(
+    pinholes: &Pinholes,
+    session: SessionId,
+    client: IpAddr,
+    server: IpAddr,
+    family: Option<Family>,
+) -> Result<(PassivePort, Reply), PassiveError> {
+    let ours = Family::of(server);
+    if family.is_some_and(|asked| asked != ours) {
+        return Err(PassiveError::OtherFamily(ours.number()));
+    }
+    let port = pinholes.open(session, client, server).await?;
+    let text = format!("Entering Extended Passive Mode (|||{}|)", port.port());
+    Ok((port, Reply::new(Code::EnteringExtendedPassive, text)))
+}
