@@ -1,0 +1,252 @@
+//! The decision: whether a packet may pass, and whether a connection attempt is handed to the
+//! listener that waits for it. All of it, and nothing else; what it must know of the world it
+//! asks through [`World`].
+//!
+//! What may race, and why it is harmless:
+//!
+//! * Two CPUs with a SYN each for one pinhole: the claim is a compare-and-swap, one wins; the
+//!   loser looks once more, because the winner may be a copy of the same SYN.
+//! * The daemon removes a row while a CPU holds it: the SYN may still pass, and then finds no
+//!   listener ([`steer`] asks the table again) or a listener that knows no such pinhole.
+//! * A removed row's memory is used again for another pinhole: [`World::claim`] must notice.
+//! * A half-written slot of the cache: at worst it admits a segment that is no SYN and that the
+//!   kernel answers with RST.
+
+use crate::{
+    abi::{Claim, ClientMask, EventKind, PinholeKey, Ports, Tuple, policy},
+    packet::{Frame, Kind, Segment},
+    reason::{Action, Reason},
+};
+
+/// What the decision asks: maps, clock and sockets in the kernel, plain memory in tests.
+pub trait World {
+    /// A pinhole that was found, as long as the decision lasts.
+    type Row: Copy;
+
+    /// Bits of [`policy`].
+    fn policy(&self) -> u64;
+    /// Word `index` of [`Ports::guarded`].
+    fn guarded(&self, index: usize) -> u64;
+    /// Word `index` of [`Ports::waiting`].
+    fn waiting(&self, index: usize) -> u64;
+    /// Which bits of a client's address must match.
+    fn client_mask(&self) -> ClientMask;
+    /// Whether the address is one of this host's own.
+    fn is_local(&self, addr: &crate::abi::Address) -> bool;
+    /// `CLOCK_MONOTONIC` in nanoseconds, a few milliseconds coarse.
+    fn now_ns(&self) -> u64;
+
+    /// The pinhole with that key.
+    fn pinhole(&self, key: &PinholeKey) -> Option<Self::Row>;
+    /// Its deadline, in nanoseconds of the same clock.
+    fn deadline_ns(&self, row: Self::Row) -> u64;
+    /// The session that negotiated it.
+    fn session(&self, row: Self::Row) -> u64;
+    /// Who has taken it, at this moment.
+    fn claimed(&self, row: Self::Row) -> Claim;
+    /// Replaces `old` by `new`, if the row says `old` and is still the one with `key`.
+    fn claim(&self, key: &PinholeKey, row: Self::Row, old: Claim, new: Claim) -> bool;
+
+    /// Whether the cache remembers the connection.
+    fn remembers(&self, tuple: &Tuple) -> bool;
+    /// Puts the connection into the cache.
+    fn remember(&self, tuple: &Tuple);
+    /// What socket the kernel has for the connection.
+    fn socket(&self, tuple: &Tuple) -> Socket;
+}
+
+/// What the kernel has for a connection's two ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Socket {
+    /// Nothing.
+    None,
+    /// A listener only: the connection is not there yet.
+    Listening,
+    /// The connection, in any state from SYN sent to TIME-WAIT.
+    Connection,
+}
+
+/// What became of a packet, and what there is to tell about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Why.
+    pub reason: Reason,
+    /// The connection; zero where the packet could not be read so far.
+    pub tuple: Tuple,
+    /// The session whose pinhole it met; 0 for none.
+    pub session: u64,
+    /// This packet took the pinhole.
+    pub took: bool,
+}
+
+impl Outcome {
+    #[inline(always)]
+    const fn unread(reason: Reason) -> Self {
+        const NOBODY: crate::abi::Address = crate::abi::Address([0; 4]);
+        let tuple = Tuple {
+            client: NOBODY,
+            server: NOBODY,
+            client_port_be: 0,
+            server_port_be: 0,
+        };
+        Self {
+            reason,
+            tuple,
+            session: 0,
+            took: false,
+        }
+    }
+
+    #[inline(always)]
+    const fn of(reason: Reason, tuple: Tuple) -> Self {
+        Self {
+            reason,
+            tuple,
+            session: 0,
+            took: false,
+        }
+    }
+
+    /// The event to report, if any.
+    #[inline(always)]
+    pub const fn event(&self) -> Option<EventKind> {
+        match self.reason.action() {
+            Action::Drop => Some(EventKind::Denied),
+            Action::Pass | Action::Admit if self.took => Some(EventKind::Claimed),
+            Action::Pass | Action::Admit => None,
+        }
+    }
+}
+
+/// Decides about a frame that came in.
+#[inline(always)]
+pub fn admit<F: Frame, W: World>(frame: &F, world: &W) -> Outcome {
+    let segment = match Segment::locate(frame) {
+        Ok(segment) => segment,
+        Err(reason) => return Outcome::unread(reason),
+    };
+    let port = segment.server_port();
+    if world.guarded(Ports::word(port)) & Ports::bit(port) == 0 {
+        return Outcome::unread(Reason::NotGuarded);
+    }
+    let tuple = match segment.tuple(frame) {
+        Ok(tuple) => tuple,
+        Err(reason) => return Outcome::unread(reason),
+    };
+    if world.policy() & policy::CHECK_LOCAL != 0
+        && !tuple.server.is_loopback()
+        && !world.is_local(&tuple.server)
+    {
+        return Outcome::of(Reason::NotLocal, tuple);
+    }
+    match segment.kind(frame) {
+        Ok(Kind::Syn) => connection_attempt(world, tuple, port),
+        Ok(Kind::Segment) => Outcome::of(segment_of_connection(world, &tuple), tuple),
+        Ok(Kind::Probe) => Outcome::of(Reason::Probe, tuple),
+        Err(reason) => Outcome::of(reason, tuple),
+    }
+}
+
+/// Decides whether a connection attempt for which the kernel has no socket goes to the listener
+/// of the passive data connections. The lock in front, if there is one on that interface, has
+/// claimed the pinhole; this one takes nothing, because it cannot tell a SYN from another segment.
+/// Without a lock in front a second connection may get this far: whoever accepts it knows.
+#[inline(always)]
+pub fn steer<W: World>(world: &W, tuple: &Tuple) -> Reason {
+    let port = u16::from_be(tuple.server_port_be);
+    let (word, bit) = (Ports::word(port), Ports::bit(port));
+    if world.guarded(word) & bit == 0 {
+        return Reason::NotGuarded;
+    }
+    if world.waiting(word) & bit == 0 {
+        return Reason::NotSteered;
+    }
+    let Some(row) = world.pinhole(&tuple.key(&world.client_mask())) else {
+        return Reason::NotSteered;
+    };
+    let (claim, now_ns) = (world.claimed(row), world.now_ns());
+    let mine = claim.is_by(tuple.client_port_be);
+    // The handshake of a claim may end after the deadline: the claim was in time.
+    if mine || (claim.is_free(now_ns) && now_ns < world.deadline_ns(row)) {
+        Reason::Steered
+    } else {
+        Reason::NotSteered
+    }
+}
+
+#[inline(always)]
+fn connection_attempt<W: World>(world: &W, tuple: Tuple, port: u16) -> Outcome {
+    if world.waiting(Ports::word(port)) & Ports::bit(port) == 0 {
+        return Outcome::of(Reason::Closed, tuple);
+    }
+    let key = tuple.key(&world.client_mask());
+    let Some(row) = world.pinhole(&key) else {
+        return Outcome::of(Reason::WrongClient, tuple);
+    };
+    let session = world.session(row);
+    let now_ns = world.now_ns();
+    // A second look is for the loser of a race; a third would only be another loser's.
+    for _ in 0..2 {
+        let claim = world.claimed(row);
+        if claim.is_by(tuple.client_port_be) {
+            return Outcome {
+                reason: Reason::PinholeSyn,
+                tuple,
+                session,
+                took: false,
+            };
+        }
+        if now_ns >= world.deadline_ns(row) {
+            return Outcome {
+                reason: Reason::Expired,
+                tuple,
+                session,
+                took: false,
+            };
+        }
+        if !claim.is_free(now_ns) {
+            break;
+        }
+        if world.claim(&key, row, claim, Claim::new(tuple.client_port_be, now_ns)) {
+            return Outcome {
+                reason: Reason::PinholeSyn,
+                tuple,
+                session,
+                took: true,
+            };
+        }
+    }
+    Outcome {
+        reason: Reason::Claimed,
+        tuple,
+        session,
+        took: false,
+    }
+}
+
+#[inline(always)]
+fn segment_of_connection<W: World>(world: &W, tuple: &Tuple) -> Reason {
+    if world.remembers(tuple) {
+        return Reason::EstablishedCached;
+    }
+    match world.socket(tuple) {
+        Socket::Connection => {
+            world.remember(tuple);
+            return Reason::Established;
+        }
+        Socket::Listening => {
+            let claimed = world
+                .pinhole(&tuple.key(&world.client_mask()))
+                .is_some_and(|row| world.claimed(row).is_by(tuple.client_port_be));
+            if claimed {
+                return Reason::CookieAck;
+            }
+        }
+        Socket::None => {}
+    }
+    if world.policy() & policy::PASS_STRAY != 0 {
+        Reason::StrayPassed
+    } else {
+        Reason::Stray
+    }
+}
