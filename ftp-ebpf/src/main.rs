@@ -1,1 +1,29 @@
-fn main() {}
+//! The eBPF object: maps, and one thin program per attach point. Nothing is decided here; see
+//! `decide.rs`.
+
+#![no_std]
+#![no_main]
+#![feature(core_intrinsics)]
+#![expect(
+    internal_features,
+    reason = "the only way to a compare-and-swap on this target"
+)]
+
+mod frame;
+mod maps;
+mod report;
+mod sk_lookup;
+mod tcx;
+mod world;
+mod xdp;
+
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    // Never reached: the verifier would refuse an object in which it could be.
+    loop {}
+}
+
+/// Some helpers are reserved to programs under a GPL-compatible licence.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

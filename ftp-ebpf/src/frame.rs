@@ -1,0 +1,41 @@
+//! A packet's bytes between `data` and `data_end`, behind the bounds check that the verifier
+//! wants to see.
+
+use ftp_ebpf::packet::{Frame, Raw};
+
+/// The directly readable part of a packet, for as long as the program runs and does not move it.
+#[derive(Clone, Copy)]
+pub(crate) struct Direct {
+    data: usize,
+    data_end: usize,
+}
+
+impl Direct {
+    /// # Safety
+    ///
+    /// The two are a context's `data` and `data_end`, and no helper that moves packet data is
+    /// called while the value is in use.
+    #[inline(always)]
+    pub(crate) unsafe fn new(data: usize, data_end: usize) -> Self {
+        Self { data, data_end }
+    }
+
+    /// Bytes that can be read directly.
+    #[inline(always)]
+    pub(crate) fn len(&self) -> usize {
+        self.data_end - self.data
+    }
+}
+
+impl Frame for Direct {
+    #[inline(always)]
+    fn read<T: Raw>(&self, at: usize) -> Option<T> {
+        let start = self.data + at;
+        if start + size_of::<T>() > self.data_end {
+            return None;
+        }
+        // SAFETY: inside the packet, checked above. The load may be unaligned in memory; it
+        // compiles to BPF loads, which the verifier accepts only where the machine allows them.
+        Some(unsafe { (start as *const T).read() })
+    }
+}

@@ -1,0 +1,50 @@
+//! The same lock where native XDP would hurt (veth, bridges, loopback): traffic control,
+//! ingress. Also behind native XDP where admitted packets shall carry a firewall mark.
+
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
+    macros::classifier,
+    programs::TcContext,
+};
+use ftp_ebpf::{
+    decide,
+    reason::{Action, Reason},
+};
+
+use crate::{frame::Direct, maps::MARK, report, world::Kernel};
+
+/// More than the longest chain of headers that is usual, to be made readable when the first
+/// buffer of a packet ends too early.
+const PULL_LEN: u32 = 256;
+
+/// Decides about a packet that is about to enter the network stack.
+#[classifier]
+pub(crate) fn tcx_admit(ctx: TcContext) -> i32 {
+    let Some(kernel) = Kernel::new(ctx.as_ptr()) else {
+        return TC_ACT_SHOT;
+    };
+    // SAFETY: this context's own; the value is made anew after the pull below.
+    let mut frame = unsafe { Direct::new(ctx.data(), ctx.data_end()) };
+    let mut outcome = decide::admit(&frame, &kernel);
+    if matches!(outcome.reason, Reason::Truncated | Reason::TinyFragment)
+        && frame.len() < ctx.len() as usize
+        && ctx.pull_data(PULL_LEN.min(ctx.len())).is_ok()
+    {
+        // SAFETY: as above, read again after the data moved.
+        frame = unsafe { Direct::new(ctx.data(), ctx.data_end()) };
+        outcome = decide::admit(&frame, &kernel);
+    }
+    report::outcome(&ctx, &outcome);
+    match outcome.reason.action() {
+        // Leave it to the programs behind this one, and to the stack after them.
+        Action::Pass => TC_ACT_UNSPEC,
+        Action::Admit => {
+            if MARK.load() != 0 {
+                ctx.set_mark(MARK.load());
+            }
+            TC_ACT_UNSPEC
+        }
+        Action::Drop => TC_ACT_SHOT,
+    }
+}
