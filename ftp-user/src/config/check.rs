@@ -1,0 +1,382 @@
+//! From the file's text to a [`Config`]: what values are allowed, and words for those that are not.
+//! All problems are found in one pass, each with its place.
+
+use std::fmt::Display;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::ops::{Range, RangeInclusive};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::file::{File, Given};
+use super::{Anonymous, Config, ConfigError, Interfaces, Problem};
+
+/// Whether directories and files that the configuration names have to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    AtTheDisk,
+    AtTheTextOnly,
+}
+
+/// Longer than this is a slip of the pen, and far from what clocks can add.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// A reply line has at most 512 bytes with "220 " and CRLF (RFC 2821's limit, which clients share).
+const LONGEST_GREETING: usize = 500;
+
+pub(super) fn parse(path: &Path, text: &str, look: Look) -> Result<Config, ConfigError> {
+    let file: File = toml::from_str(text)
+        .map_err(|error| ConfigError::Invalid(vec![Problem::from_toml(path, text, &error)]))?;
+    let mut check = Check {
+        path,
+        text,
+        look,
+        problems: Vec::new(),
+    };
+    let config = check.config(file);
+    if check.problems.is_empty() {
+        Ok(config)
+    } else {
+        let mut problems = check.problems;
+        problems.sort_by_key(|problem| (problem.line, problem.column));
+        Err(ConfigError::Invalid(problems))
+    }
+}
+
+struct Check<'a> {
+    path: &'a Path,
+    text: &'a str,
+    look: Look,
+    problems: Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn config(&mut self, file: File) -> Config {
+        let mut config = Config::default();
+
+        let ports_at = file.passive.ports.as_ref().map(Spanned::span);
+        let passive = &mut config.passive;
+        self.text(file.passive.ports, &mut passive.ports, |text| {
+            text.parse().map_err(|error| format!("ports: {error}"))
+        });
+        let mut address = Ipv4Addr::UNSPECIFIED;
+        if self.text(file.passive.address, &mut address, passive_address) {
+            passive.address = Some(address);
+        }
+        self.duration(
+            file.passive.connect_timeout,
+            &mut passive.connect_timeout,
+            1,
+        );
+        self.duration(file.passive.port_timeout, &mut passive.port_timeout, 0);
+
+        let active = &mut config.active;
+        set(file.active.enabled, &mut active.enabled);
+        set(file.active.from_port_20, &mut active.from_port_20);
+        self.duration(file.active.connect_timeout, &mut active.connect_timeout, 1);
+
+        let enforce = &mut config.enforce;
+        set(file.enforce.enabled, &mut enforce.enabled);
+        set(file.enforce.attach, &mut enforce.attach);
+        set(file.enforce.stray, &mut enforce.stray);
+        if let Some(interfaces) = file.enforce.interfaces {
+            self.interfaces(&interfaces);
+            enforce.interfaces = interfaces.into_inner();
+        }
+        let mut mark = 0u32;
+        self.number(
+            file.enforce.mark,
+            &mut mark,
+            1..=u32::MAX.into(),
+            "a firewall mark",
+        );
+        enforce.mark = NonZeroU32::new(mark);
+        let prefix = "an IPv4 prefix length";
+        self.number(
+            file.enforce.client_prefix_v4,
+            &mut enforce.client_prefix_v4,
+            1..=32,
+            prefix,
+        );
+        let prefix = "an IPv6 prefix length";
+        self.number(
+            file.enforce.client_prefix_v6,
+            &mut enforce.client_prefix_v6,
+            1..=128,
+            prefix,
+        );
+        let rows = "the number of rows";
+        self.number(
+            file.enforce.max_pinholes,
+            &mut enforce.max_pinholes,
+            1..=1 << 24,
+            rows,
+        );
+
+        let timeouts = &mut config.timeouts;
+        self.duration(file.timeouts.idle, &mut timeouts.idle, 1);
+        self.duration(file.timeouts.login, &mut timeouts.login, 1);
+        self.duration(file.timeouts.stall, &mut timeouts.stall, 1);
+        self.duration(file.timeouts.drain, &mut timeouts.drain, 0);
+
+        let limits = &mut config.limits;
+        let sessions = 0..=1 << 24;
+        let what = "the number of sessions";
+        self.number(
+            file.limits.sessions,
+            &mut limits.sessions,
+            sessions.clone(),
+            what,
+        );
+        self.number(
+            file.limits.sessions_per_address,
+            &mut limits.sessions_per_address,
+            sessions,
+            what,
+        );
+        let what = "the number of failed logins";
+        self.number(
+            file.limits.login_failures,
+            &mut limits.login_failures,
+            1..=1000,
+            what,
+        );
+
+        self.text(file.greeting, &mut config.greeting, greeting);
+        config.users = file.users.map(|users| self.users(&users));
+        config.anonymous = file.anonymous.map(|anonymous| Anonymous {
+            root: self.root(&anonymous.root),
+        });
+        let listen_at = file.listen.as_ref().map(Spanned::span);
+        if let Some(listen) = file.listen {
+            config.listen = self.listen(&listen);
+        }
+        if let Some(port) = config.listened_passive_port() {
+            let at = ports_at.or(listen_at).unwrap_or_default();
+            self.problem(at, listened_passive_port(port));
+        }
+        config
+    }
+
+    fn problem(&mut self, at: Range<usize>, message: impl Into<String>) {
+        self.problems
+            .push(Problem::at(self.path, self.text, at.start, message));
+    }
+
+    /// Reads a value from text. Says whether there was one and it was good.
+    fn text<T>(
+        &mut self,
+        given: Given<String>,
+        into: &mut T,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> bool {
+        let Some(given) = given else { return false };
+        match read(given.get_ref()) {
+            Ok(value) => {
+                *into = value;
+                true
+            }
+            Err(message) => {
+                self.problem(given.span(), message);
+                false
+            }
+        }
+    }
+
+    fn duration(&mut self, given: Given<String>, into: &mut Duration, least_ms: u64) {
+        self.text(given, into, |text| {
+            let duration = humantime::parse_duration(text).map_err(|error| {
+                format!("\"{text}\" is not a duration such as \"30s\", \"5m\" or \"1h\": {error}")
+            })?;
+            if duration < Duration::from_millis(least_ms) {
+                return Err(format!(
+                    "\"{text}\" is too short: nothing could happen in time"
+                ));
+            }
+            if duration > LONGEST {
+                return Err(format!("\"{text}\" is too long: a year is the most"));
+            }
+            Ok(duration)
+        });
+    }
+
+    fn number<T: TryFrom<i64>>(
+        &mut self,
+        given: Given<i64>,
+        into: &mut T,
+        allowed: RangeInclusive<i64>,
+        what: impl Display,
+    ) {
+        let Some(given) = given else { return };
+        let number = *given.get_ref();
+        match T::try_from(number) {
+            Ok(value) if allowed.contains(&number) => *into = value,
+            _ => {
+                let (least, most) = allowed.into_inner();
+                self.problem(
+                    given.span(),
+                    format!("{number} is not {what}: {least} to {most}"),
+                );
+            }
+        }
+    }
+
+    fn interfaces(&mut self, given: &Spanned<Interfaces>) {
+        let Interfaces::Named(names) = given.get_ref() else {
+            return;
+        };
+        for (index, name) in names.iter().enumerate() {
+            // dev_valid_name() in the kernel's net/core/dev.c.
+            let valid = (1..=15).contains(&name.len())
+                && !matches!(name.as_str(), "." | "..")
+                && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace());
+            if !valid {
+                self.problem(
+                    given.span(),
+                    format!("\"{name}\" cannot be an interface's name"),
+                );
+            }
+            if names.iter().take(index).any(|earlier| earlier == name) {
+                self.problem(given.span(), format!("\"{name}\" is named twice"));
+            }
+        }
+    }
+
+    fn resolved(&self, path: &Path) -> PathBuf {
+        let folder = self.path.parent().unwrap_or(Path::new(""));
+        folder.join(path)
+    }
+
+    fn root(&mut self, given: &Spanned<PathBuf>) -> PathBuf {
+        let path = self.resolved(given.get_ref());
+        if self.look == Look::AtTheDisk {
+            let shown = path.display();
+            match std::fs::metadata(&path) {
+                Ok(found) if found.is_dir() => {}
+                Ok(_) => self.problem(given.span(), format!("{shown} is not a directory")),
+                Err(error) => {
+                    self.problem(
+                        given.span(),
+                        format!("the root {shown} cannot be used: {error}"),
+                    );
+                }
+            }
+        }
+        path
+    }
+
+    fn users(&mut self, given: &Spanned<PathBuf>) -> PathBuf {
+        let path = self.resolved(given.get_ref());
+        if self.look == Look::AtTheDisk {
+            let shown = path.display();
+            match std::fs::metadata(&path) {
+                Ok(found) if found.is_file() => {}
+                Ok(_) => self.problem(given.span(), format!("{shown} is not a file")),
+                Err(error) => self.problem(
+                    given.span(),
+                    format!(
+                        "the users file {shown} cannot be used: {error}; \
+                         `pinhole user add NAME --root DIR --file {shown}` makes one"
+                    ),
+                ),
+            }
+        }
+        path
+    }
+
+    fn listen(&mut self, given: &Spanned<Vec<Spanned<String>>>) -> Vec<SocketAddr> {
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        for text in given.get_ref() {
+            let address = match text.get_ref().parse::<SocketAddr>() {
+                Ok(address) => address,
+                Err(_) => {
+                    self.problem(text.span(), not_an_address(text.get_ref()));
+                    continue;
+                }
+            };
+            if let Some(other) = addresses.iter().find(|other| collide(**other, address)) {
+                let message = if *other == address {
+                    format!("{address} is listed twice")
+                } else {
+                    format!(
+                        "{address} and {other} cannot be listened on at once: one covers the other"
+                    )
+                };
+                self.problem(text.span(), message);
+            }
+            addresses.push(address);
+        }
+        if given.get_ref().is_empty() {
+            self.problem(
+                given.span(),
+                "the list is empty: name an address such as \"[::]:21\"",
+            );
+        }
+        addresses
+    }
+}
+
+/// Whether binding both fails: the same port, and one address covers the other. "[::]" covers IPv4.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let covers =
+        |a: IpAddr, b: IpAddr| a == b || (a.is_unspecified() && (a.is_ipv6() || b.is_ipv4()));
+    // Port 0 is any free port, another one each time.
+    a.port() == b.port() && a.port() != 0 && (covers(a.ip(), b.ip()) || covers(b.ip(), a.ip()))
+}
+
+/// The words for what [`Config::listened_passive_port`] finds.
+pub(super) fn listened_passive_port(port: u16) -> String {
+    format!(
+        "port {port} is listened on for control connections and cannot be a passive port: leave \
+         it out with \"!{port}\""
+    )
+}
+
+fn not_an_address(text: &str) -> String {
+    let right = if text.parse::<Ipv4Addr>().is_ok() {
+        format!("the port is missing: write \"{text}:21\"")
+    } else if text
+        .trim_matches(['[', ']'])
+        .parse::<std::net::Ipv6Addr>()
+        .is_ok()
+    {
+        let bare = text.trim_matches(['[', ']']);
+        format!("the port is missing: write \"[{bare}]:21\"")
+    } else {
+        "write one such as \"[::]:21\" or \"192.0.2.1:21\"; host names are not looked up".to_owned()
+    };
+    format!("\"{text}\" is not an address with a port: {right}")
+}
+
+fn passive_address(text: &str) -> Result<Ipv4Addr, String> {
+    let address: Ipv4Addr = text.parse().map_err(|_| {
+        format!(
+            "\"{text}\" is not an IPv4 address such as \"203.0.113.7\" (EPSV needs none for IPv6)"
+        )
+    })?;
+    if address.is_unspecified() || address.is_multicast() || address.is_broadcast() {
+        return Err(format!("no client can connect to {address}"));
+    }
+    Ok(address)
+}
+
+fn greeting(text: &str) -> Result<String, String> {
+    if text.chars().any(char::is_control) {
+        return Err("the greeting is one line without control characters".to_owned());
+    }
+    if text.len() > LONGEST_GREETING {
+        return Err(format!(
+            "the greeting has {} bytes; {LONGEST_GREETING} is the most",
+            text.len()
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+fn set<T>(given: Option<T>, into: &mut T) {
+    if let Some(value) = given {
+        *into = value;
+    }
+}

@@ -1,0 +1,124 @@
+//! The configuration file's shape: the keys there are, each value with its place in the text. What
+//! values are allowed is `check`'s business.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
+use toml::Spanned;
+
+use super::{Attach, Interfaces, Stray};
+
+/// A value that may be missing, with its place.
+pub(super) type Given<T> = Option<Spanned<T>>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) listen: Given<Vec<Spanned<String>>>,
+    pub(super) greeting: Given<String>,
+    pub(super) users: Given<PathBuf>,
+    pub(super) anonymous: Option<Anonymous>,
+    #[serde(default)]
+    pub(super) passive: Passive,
+    #[serde(default)]
+    pub(super) active: Active,
+    #[serde(default)]
+    pub(super) enforce: Enforce,
+    #[serde(default)]
+    pub(super) timeouts: Timeouts,
+    #[serde(default)]
+    pub(super) limits: Limits,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Anonymous {
+    pub(super) root: Spanned<PathBuf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Passive {
+    pub(super) ports: Given<String>,
+    pub(super) address: Given<String>,
+    pub(super) connect_timeout: Given<String>,
+    pub(super) port_timeout: Given<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Active {
+    pub(super) enabled: Option<bool>,
+    pub(super) from_port_20: Option<bool>,
+    pub(super) connect_timeout: Given<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Enforce {
+    pub(super) enabled: Option<bool>,
+    pub(super) interfaces: Given<Interfaces>,
+    pub(super) attach: Option<Attach>,
+    pub(super) mark: Given<i64>,
+    pub(super) client_prefix_v4: Given<i64>,
+    pub(super) client_prefix_v6: Given<i64>,
+    pub(super) stray: Option<Stray>,
+    pub(super) max_pinholes: Given<i64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Timeouts {
+    pub(super) idle: Given<String>,
+    pub(super) login: Given<String>,
+    pub(super) stall: Given<String>,
+    pub(super) drain: Given<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    pub(super) sessions: Given<i64>,
+    pub(super) sessions_per_address: Given<i64>,
+    pub(super) login_failures: Given<i64>,
+}
+
+impl<'de> Deserialize<'de> for Interfaces {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AutoOrNames;
+
+        impl<'de> Visitor<'de> for AutoOrNames {
+            type Value = Interfaces;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"auto\" or a list such as [\"eth0\"]")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Interfaces, E> {
+                match text {
+                    "auto" => Ok(Interfaces::Auto),
+                    name => Err(E::custom(format_args!(
+                        "interfaces are \"auto\" or a list: write [\"{name}\"]"
+                    ))),
+                }
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut names: A) -> Result<Interfaces, A::Error> {
+                let mut named = Vec::new();
+                while let Some(name) = names.next_element::<String>()? {
+                    named.push(name);
+                }
+                if named.is_empty() {
+                    return Err(A::Error::custom(
+                        "the list of interfaces is empty: name one, or write \"auto\"",
+                    ));
+                }
+                Ok(Interfaces::Named(named))
+            }
+        }
+
+        deserializer.deserialize_any(AutoOrNames)
+    }
+}

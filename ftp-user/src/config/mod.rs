@@ -1,0 +1,243 @@
+//! What the admin wants: the configuration, its defaults, and the file it is read from.
+//! `pinhole.sample.toml` documents every option; a test holds it and [`Config::default`] together.
+
+mod check;
+mod file;
+mod ports;
+mod problem;
+
+pub use ports::{PortSet, PortSetError};
+pub use problem::Problem;
+pub(crate) use problem::{Unreadable, lines, read_text};
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The sample that documents every option, with every default.
+pub const SAMPLE: &str = include_str!("../../pinhole.sample.toml");
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where control connections are accepted. "[::]" takes IPv4 as well.
+    pub listen: Vec<SocketAddr>,
+    /// The text behind "220 ": one line, printable.
+    pub greeting: String,
+    /// The users file, as `pinhole user` writes it.
+    pub users: Option<PathBuf>,
+    /// Anonymous, read-only sessions.
+    pub anonymous: Option<Anonymous>,
+    /// Data connections that the client opens.
+    pub passive: Passive,
+    /// Data connections that the server opens.
+    pub active: Active,
+    /// The kernel half.
+    pub enforce: Enforce,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// How many of things there may be.
+    pub limits: Limits,
+}
+
+/// Anonymous sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Anonymous {
+    /// The directory they see as "/".
+    pub root: PathBuf,
+}
+
+/// PASV and EPSV.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passive {
+    /// The ports that may be named.
+    pub ports: PortSet,
+    /// The address that PASV answers with, if not the control connection's own.
+    pub address: Option<Ipv4Addr>,
+    /// How long a pinhole waits for its client.
+    pub connect_timeout: Duration,
+    /// How long PASV waits for a port when this client holds all of them.
+    pub port_timeout: Duration,
+}
+
+/// PORT and EPRT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Active {
+    /// Whether they are allowed at all.
+    pub enabled: bool,
+    /// Whether to connect from port 20 (RFC 959 section 3.2).
+    pub from_port_20: bool,
+    /// How long a connection may take.
+    pub connect_timeout: Duration,
+}
+
+/// The kernel half: who may reach a passive port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enforce {
+    /// `false`: no eBPF, ordinary listeners.
+    pub enabled: bool,
+    /// Where packets are judged.
+    pub interfaces: Interfaces,
+    /// How the program is attached.
+    pub attach: Attach,
+    /// The firewall mark on admitted data packets.
+    pub mark: Option<NonZeroU32>,
+    /// Leading bits that a data connection's IPv4 address shares with the client's: 1 to 32.
+    pub client_prefix_v4: u8,
+    /// The same for IPv6: 1 to 128.
+    pub client_prefix_v6: u8,
+    /// Segments that belong to no connection.
+    pub stray: Stray,
+    /// Rows in the kernel's table.
+    pub max_pinholes: u32,
+}
+
+/// Which interfaces are guarded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Interfaces {
+    /// Every one with an address that a control connection can come in by.
+    Auto,
+    /// These; at least one.
+    Named(Vec<String>),
+}
+
+/// How the program is attached to an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Attach {
+    /// Native on hardware and virtio, tcx elsewhere.
+    Auto,
+    /// XDP in the driver, before the kernel allocates anything.
+    Native,
+    /// XDP on every driver, later and slower.
+    Generic,
+    /// The traffic control hook: cheapest for transfers on veth, bridges and lo.
+    Tcx,
+}
+
+/// What happens to segments to a guarded port that belong to no connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stray {
+    /// Pass where the host forwards, drop elsewhere.
+    Auto,
+    /// Always drop.
+    Drop,
+    /// Always pass: the kernel answers with RST.
+    Pass,
+}
+
+/// How long things may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Between two commands.
+    pub idle: Duration,
+    /// From connecting to being logged in.
+    pub login: Duration,
+    /// Between two bytes of a transfer.
+    pub stall: Duration,
+    /// For running transfers once the daemon is told to stop.
+    pub drain: Duration,
+}
+
+/// How many of things there may be. 0 sessions means no limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Sessions at one time.
+    pub sessions: usize,
+    /// Sessions at one time from one address.
+    pub sessions_per_address: usize,
+    /// Failed logins on one connection before it is closed; at least 1.
+    pub login_failures: u32,
+}
+
+/// A configuration that cannot be used. Displays one line for each problem:
+/// `FILE:LINE:COLUMN: what is wrong, and what would be right`.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("{}: cannot read the configuration: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file says things that cannot be done.
+    #[error("{}", lines(.0))]
+    Invalid(Vec<Problem>),
+}
+
+impl Config {
+    /// Reads and checks a configuration file; relative paths in it start at the file's own folder.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let text = read_text(path).map_err(|unreadable| match unreadable {
+            Unreadable::Io(source) => ConfigError::Read {
+                path: path.to_owned(),
+                source,
+            },
+            Unreadable::Text(problem) => ConfigError::Invalid(vec![problem]),
+        })?;
+        check::parse(path, &text, check::Look::AtTheDisk)
+    }
+
+    /// What a file with this text would mean, without asking whether the paths in it exist.
+    pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
+        check::parse(path, text, check::Look::AtTheTextOnly)
+    }
+
+    /// A port on which control connections are accepted and that is a passive port as well, if
+    /// there is one: it would be shut to clients who have not negotiated it yet, which is all.
+    pub fn listened_passive_port(&self) -> Option<u16> {
+        let mut ports = self.listen.iter().map(SocketAddr::port);
+        ports.find(|&port| self.passive.ports.contains(port))
+    }
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            listen: vec![SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 21)],
+            greeting: "Pinhole ready.".to_owned(),
+            users: None,
+            anonymous: None,
+            passive: Passive {
+                ports: PortSet::default(),
+                address: None,
+                connect_timeout: Duration::from_secs(30),
+                port_timeout: Duration::from_secs(10),
+            },
+            active: Active {
+                enabled: true,
+                from_port_20: false,
+                connect_timeout: Duration::from_secs(30),
+            },
+            enforce: Enforce {
+                enabled: true,
+                interfaces: Interfaces::Auto,
+                attach: Attach::Auto,
+                mark: None,
+                client_prefix_v4: 32,
+                client_prefix_v6: 128,
+                stray: Stray::Auto,
+                max_pinholes: 131_072,
+            },
+            timeouts: Timeouts {
+                idle: Duration::from_secs(300),
+                login: Duration::from_secs(60),
+                stall: Duration::from_secs(60),
+                drain: Duration::ZERO,
+            },
+            limits: Limits {
+                sessions: 10_000,
+                sessions_per_address: 0,
+                login_failures: 3,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

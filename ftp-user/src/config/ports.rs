@@ -1,0 +1,298 @@
+//! Sets of TCP ports, as admins write them: "30000-50000,!33060". No sockets here.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+/// A set of TCP ports, never empty and never with port 0 in it.
+///
+/// Written as ports and ranges with commas between them; "!" leaves a port or range out, wherever it
+/// stands. `Display` writes the shortest such text.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PortSet {
+    /// Ascending, disjoint and not adjacent: (first, last).
+    ranges: Box<[(u16, u16)]>,
+}
+
+/// A text that is no set of ports.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PortSetError {
+    /// A piece between commas is neither a port nor a range.
+    #[error("\"{0}\" is not a port (1 to 65535) or a range such as 30000-50000")]
+    NotAPort(String),
+    /// A range's end lies before its start.
+    #[error("the range {0}-{1} runs backwards: did you mean {1}-{0}?")]
+    Backwards(u16, u16),
+    /// Nothing is left.
+    #[error("no port is left in it: name at least one, such as 30000-50000")]
+    Empty,
+}
+
+impl PortSet {
+    /// The ports from the range's start to its end, if there are any and port 0 is not among them.
+    pub fn range(range: RangeInclusive<u16>) -> Option<PortSet> {
+        let (first, last) = range.into_inner();
+        (first != 0 && first <= last).then(|| PortSet {
+            ranges: Box::new([(first, last)]),
+        })
+    }
+
+    /// Whether `port` is in the set.
+    pub fn contains(&self, port: u16) -> bool {
+        let after = self.ranges.partition_point(|&(first, _)| first <= port);
+        let range = after.checked_sub(1).and_then(|at| self.ranges.get(at));
+        range.is_some_and(|&(_, last)| port <= last)
+    }
+
+    /// How many ports there are: 1 to 65535.
+    #[expect(clippy::len_without_is_empty, reason = "a PortSet is never empty")]
+    pub fn len(&self) -> usize {
+        self.ranges.iter().copied().map(width).sum()
+    }
+
+    /// All ports, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = u16> + '_ {
+        self.ranges.iter().flat_map(|&(first, last)| first..=last)
+    }
+
+    /// The ranges that the set is made of, ascending and apart.
+    pub fn ranges(&self) -> impl Iterator<Item = RangeInclusive<u16>> + '_ {
+        self.ranges.iter().map(|&(first, last)| first..=last)
+    }
+
+    /// The port with `index` ports below it, or `None` beyond the last.
+    pub fn nth(&self, mut index: usize) -> Option<u16> {
+        for &range in &self.ranges {
+            if index < width(range) {
+                return u16::try_from(usize::from(range.0) + index).ok();
+            }
+            index -= width(range);
+        }
+        None
+    }
+}
+
+impl Default for PortSet {
+    /// 30000-50000, the sample's.
+    fn default() -> PortSet {
+        PortSet {
+            ranges: Box::new([(30000, 50000)]),
+        }
+    }
+}
+
+impl fmt::Display for PortSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, &(first, last)) in self.ranges.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            if first == last {
+                write!(f, "{comma}{first}")?;
+            } else {
+                write!(f, "{comma}{first}-{last}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for PortSet {
+    type Err = PortSetError;
+
+    fn from_str(text: &str) -> Result<PortSet, PortSetError> {
+        let mut included = Vec::new();
+        let mut excluded = Vec::new();
+        for piece in text.split(',').map(str::trim) {
+            match piece.strip_prefix('!') {
+                Some(left_out) => excluded.push(range(left_out.trim_start())?),
+                None if piece.is_empty() && text.trim().is_empty() => {}
+                None => included.push(range(piece)?),
+            }
+        }
+        let ranges = subtract(union(included), &union(excluded));
+        if ranges.is_empty() {
+            return Err(PortSetError::Empty);
+        }
+        Ok(PortSet {
+            ranges: ranges.into_boxed_slice(),
+        })
+    }
+}
+
+fn width((first, last): (u16, u16)) -> usize {
+    usize::from(last - first) + 1
+}
+
+fn range(piece: &str) -> Result<(u16, u16), PortSetError> {
+    let port = |text: &str| {
+        // Digits only: u16's own parser takes "+5" too.
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let port = digits.then(|| text.parse().ok()).flatten();
+        port.filter(|&port: &u16| port != 0)
+            .ok_or_else(|| PortSetError::NotAPort(piece.to_owned()))
+    };
+    let (first, last) = match piece.split_once('-') {
+        Some((first, last)) => (port(first.trim_end())?, port(last.trim_start())?),
+        None => (port(piece)?, port(piece)?),
+    };
+    if first > last {
+        return Err(PortSetError::Backwards(first, last));
+    }
+    Ok((first, last))
+}
+
+/// Sorts, and joins what overlaps or touches.
+fn union(mut ranges: Vec<(u16, u16)>) -> Vec<(u16, u16)> {
+    ranges.sort_unstable();
+    let mut joined: Vec<(u16, u16)> = Vec::with_capacity(ranges.len());
+    for (first, last) in ranges {
+        match joined.last_mut() {
+            Some(before) if first <= before.1.saturating_add(1) => before.1 = before.1.max(last),
+            _ => joined.push((first, last)),
+        }
+    }
+    joined
+}
+
+/// `ranges` without the ports of `holes`, both as `union` makes them.
+fn subtract(ranges: Vec<(u16, u16)>, holes: &[(u16, u16)]) -> Vec<(u16, u16)> {
+    let mut left = Vec::with_capacity(ranges.len());
+    for (mut first, last) in ranges {
+        let mut open = true;
+        for &(from, to) in holes {
+            if to < first || from > last {
+                continue;
+            }
+            if from > first {
+                left.push((first, from - 1));
+            }
+            if to >= last {
+                open = false;
+                break;
+            }
+            first = to + 1;
+        }
+        if open {
+            left.push((first, last));
+        }
+    }
+    left
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn shown(text: &str) -> String {
+        text.parse::<PortSet>().unwrap().to_string()
+    }
+
+    #[test]
+    fn reads_ports_ranges_and_exceptions() {
+        assert_eq!(shown("21"), "21");
+        assert_eq!(
+            shown(" 30000 - 50000 , ! 33060 "),
+            "30000-33059,33061-50000"
+        );
+        assert_eq!(
+            shown("!33060,30000-50000,60000"),
+            "30000-33059,33061-50000,60000"
+        );
+        assert_eq!(shown("1-65535"), "1-65535");
+        assert_eq!(shown("5,3-4,1-2,9"), "1-5,9");
+        assert_eq!(shown("1-10,!1-3,!10,!5-6"), "4,7-9");
+        assert_eq!(shown("65535,65534"), "65534-65535");
+    }
+
+    #[test]
+    fn refuses_what_is_no_set_of_ports() {
+        let refused = |text: &str| text.parse::<PortSet>().unwrap_err();
+        assert_eq!(refused(""), PortSetError::Empty);
+        assert_eq!(refused("  "), PortSetError::Empty);
+        assert_eq!(refused("!5"), PortSetError::Empty);
+        assert_eq!(refused("5-6,!1-65535"), PortSetError::Empty);
+        assert_eq!(
+            refused("50000-30000"),
+            PortSetError::Backwards(50000, 30000)
+        );
+        for piece in [
+            "0",
+            "0-5",
+            "65536",
+            "-5",
+            "5-",
+            "1-2-3",
+            "+5",
+            "a",
+            "5 6",
+            "٣",
+            "!!5",
+            "99999999999",
+        ] {
+            let piece_alone = piece.strip_prefix('!').unwrap_or(piece).to_owned();
+            assert_eq!(refused(piece), PortSetError::NotAPort(piece_alone));
+        }
+        assert_eq!(refused("5,,6"), PortSetError::NotAPort(String::new()));
+    }
+
+    #[test]
+    fn ranges_are_sets_too() {
+        assert_eq!(PortSet::range(5..=9).unwrap().to_string(), "5-9");
+        assert_eq!(PortSet::range(0..=9), None);
+        #[expect(clippy::reversed_empty_ranges, reason = "the case under test")]
+        let backwards = PortSet::range(9..=5);
+        assert_eq!(backwards, None);
+        assert_eq!(PortSet::default(), "30000-50000".parse().unwrap());
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_plain_set(
+            pieces in proptest::collection::vec(
+                (any::<bool>(), 1u16..300, 0u16..40, any::<bool>()), 1..8),
+            high in any::<bool>(),
+        ) {
+            // At the upper end of the ports too, where arithmetic overflows.
+            let shift = if high { 65535 - 340 } else { 0 };
+            let (mut model, mut holes) = (BTreeSet::new(), BTreeSet::new());
+            let mut text = Vec::new();
+            for (hole, first, width, single) in pieces {
+                let (first, last) = (first + shift, first + shift + if single { 0 } else { width });
+                if hole { holes.extend(first..=last) } else { model.extend(first..=last) }
+                let bang = if hole { "!" } else { "" };
+                text.push(if single { format!("{bang}{first}") } else { format!("{bang}{first}-{last}") });
+            }
+            let model: Vec<u16> = model.difference(&holes).copied().collect();
+            match text.join(",").parse::<PortSet>() {
+                Err(error) => {
+                    prop_assert_eq!(error, PortSetError::Empty);
+                    prop_assert!(model.is_empty());
+                }
+                Ok(set) => {
+                    prop_assert_eq!(set.iter().collect::<Vec<_>>(), model.clone());
+                    prop_assert_eq!(set.len(), model.len());
+                    for (index, port) in model.iter().enumerate() {
+                        prop_assert_eq!(set.nth(index), Some(*port));
+                    }
+                    prop_assert_eq!(set.nth(model.len()), None);
+                    for port in 1..=u16::MAX {
+                        prop_assert_eq!(set.contains(port), model.binary_search(&port).is_ok());
+                    }
+                    prop_assert_eq!(set.to_string().parse::<PortSet>().unwrap(), set);
+                }
+            }
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "[0-9,!\\- a]{0,20}") {
+            if let Ok(set) = text.parse::<PortSet>() {
+                prop_assert!(!set.contains(0) && set.len() > 0);
+            }
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! Configuration files: the sample, and what is said about wrong ones.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::fs;
+
+use super::*;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(Path::new("/etc/p.toml"), text)
+}
+
+/// The problems of a text, without the file's name.
+#[track_caller]
+fn problems(text: &str) -> Vec<String> {
+    let said = parse(text).unwrap_err().to_string();
+    said.lines()
+        .map(|line| line.strip_prefix("/etc/p.toml:").unwrap().to_owned())
+        .collect()
+}
+
+#[track_caller]
+fn problem(text: &str) -> String {
+    let mut problems = problems(text);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    problems.remove(0)
+}
+
+#[test]
+fn the_sample_is_the_default() {
+    assert_eq!(parse(SAMPLE).unwrap(), Config::default());
+    assert_eq!(parse("").unwrap(), Config::default());
+}
+
+/// Lines like `# key = value` and `# [table]` are options; all other comments are prose.
+fn is_commented_option(line: &str) -> bool {
+    let Some(rest) = line.strip_prefix("# ") else {
+        return false;
+    };
+    let word = rest.split([' ', '=']).next().unwrap_or_default();
+    let key = !word.is_empty()
+        && word
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    (key && rest[word.len()..].starts_with(" = ")) || (rest.starts_with('[') && rest.ends_with(']'))
+}
+
+#[test]
+fn every_option_that_the_sample_leaves_out_can_be_put_in() {
+    let options: Vec<&str> = SAMPLE
+        .lines()
+        .filter(|line| is_commented_option(line))
+        .collect();
+    assert_eq!(options.len(), 5, "{options:?}");
+    let text: String = SAMPLE
+        .lines()
+        .map(|line| {
+            let line = if is_commented_option(line) {
+                &line[2..]
+            } else {
+                line
+            };
+            format!("{line}\n")
+        })
+        .collect();
+    let config = parse(&text).unwrap();
+    assert_eq!(config.users, Some("/etc/pinhole/users.toml".into()));
+    assert_eq!(config.anonymous.unwrap().root, Path::new("/srv/ftp"));
+    assert_eq!(config.passive.address, Some(Ipv4Addr::new(203, 0, 113, 7)));
+    assert_eq!(config.enforce.mark, NonZeroU32::new(0x7068_6f6c));
+}
+
+/// Each default of the sample, changed to another value, changes the configuration: no key is read
+/// and forgotten.
+#[test]
+fn every_key_of_the_sample_is_heeded() {
+    let others: &[(&str, &str)] = &[
+        ("listen", "[\"127.0.0.1:2121\"]"),
+        ("greeting", "\"other\""),
+        ("ports", "\"40000\""),
+        ("connect_timeout", "\"3s\""),
+        ("port_timeout", "\"3s\""),
+        ("enabled", "false"),
+        ("from_port_20", "true"),
+        ("interfaces", "[\"eth0\"]"),
+        ("attach", "\"tcx\""),
+        ("client_prefix_v4", "24"),
+        ("client_prefix_v6", "64"),
+        ("stray", "\"pass\""),
+        ("max_pinholes", "5"),
+        ("idle", "\"3s\""),
+        ("login", "\"3s\""),
+        ("stall", "\"3s\""),
+        ("drain", "\"3s\""),
+        ("sessions", "5"),
+        ("sessions_per_address", "5"),
+        ("login_failures", "5"),
+    ];
+    let mut changed = 0;
+    let lines: Vec<&str> = SAMPLE.lines().collect();
+    for (index, line) in lines.iter().enumerate() {
+        if line.starts_with(['#', '[']) || line.is_empty() {
+            continue;
+        }
+        let key = line.split(" = ").next().unwrap();
+        let (_, other) = others
+            .iter()
+            .find(|(name, _)| *name == key)
+            .unwrap_or_else(|| unreachable!("add {key} to this test"));
+        let new = format!("{key} = {other}");
+        let mut text = lines.clone();
+        text[index] = &new;
+        let config = parse(&text.join("\n")).unwrap();
+        assert_ne!(config, Config::default(), "{key} is not heeded");
+        changed += 1;
+    }
+    assert!(changed >= others.len(), "{changed}");
+}
+
+#[test]
+fn points_at_unknown_keys_and_suggests_the_known() {
+    assert_eq!(
+        problem("[timeouts]\n  idel = \"5m\"\n"),
+        "2:3: unknown field `idel`, expected one of `idle`, `login`, `stall`, `drain`; \
+         did you mean `idle`?"
+    );
+    assert!(problem("[anonymus]\n").ends_with("did you mean `anonymous`?"));
+    assert!(problem("[enforce]\nattach = \"natve\"").starts_with("2:10: unknown variant `natve`"));
+    assert!(problem("[enforce]\nattach = \"natve\"").ends_with("did you mean `native`?"));
+    assert!(problem("[enforce]\ntables = 3").starts_with("2:1: unknown field `tables`"));
+    assert!(problem("[anonymous]").contains("missing field `root`"));
+}
+
+#[test]
+fn points_at_broken_toml_and_wrong_types() {
+    assert!(problem("listen = [\"[::]:21\"\ngreeting = 1").starts_with("2:"));
+    assert!(problem("greeting = 1").starts_with("1:12: invalid type: integer `1`"));
+    assert!(problem("a\n[b").lines().count() == 1);
+    assert!(problem("[passive]\nconnect_timeout = 30").starts_with("2:19: invalid type: integer"));
+    assert!(problem("[enforce]\nenabled = \"yes\"").starts_with("2:11: invalid type"));
+    assert!(problem("[enforce]\nenabled = true\nenabled = true").starts_with("3:1: duplicate key"));
+}
+
+#[test]
+fn values_that_cannot_be_done_are_named_with_what_can() {
+    let cases = [
+        ("listen = []", "1:10: the list is empty"),
+        (
+            "listen = [\"0.0.0.0\"]",
+            "1:11: \"0.0.0.0\" is not an address with a port: the port is missing: write \"0.0.0.0:21\"",
+        ),
+        (
+            "listen = [\"::1\"]",
+            "1:11: \"::1\" is not an address with a port: the port is missing: write \"[::1]:21\"",
+        ),
+        (
+            "listen = [\"localhost:21\"]",
+            "1:11: \"localhost:21\" is not an address",
+        ),
+        (
+            "listen = [\"[::1]:21\", \"[::1]:21\"]",
+            "1:23: [::1]:21 is listed twice",
+        ),
+        (
+            "listen = [\"[::]:21\", \"127.0.0.1:21\"]",
+            "1:22: 127.0.0.1:21 and [::]:21 cannot be listened on at once",
+        ),
+        (
+            "listen = [\"127.0.0.1:21\", \"0.0.0.0:21\"]",
+            "1:27: 0.0.0.0:21 and 127.0.0.1:21 cannot",
+        ),
+        (
+            "listen = [\"127.0.0.1:30021\"]",
+            "1:10: port 30021 is listened on for control connections",
+        ),
+        (
+            "greeting = \"a\\r\\n220 b\"",
+            "1:12: the greeting is one line",
+        ),
+        ("[passive]\nports = \"\"", "2:9: ports: no port is left"),
+        (
+            "[passive]\nports = \"1-x\"",
+            "2:9: ports: \"1-x\" is not a port",
+        ),
+        (
+            "[passive]\nports = \"20-22\"\n",
+            "2:9: port 21 is listened on",
+        ),
+        (
+            "[passive]\naddress = \"::1\"",
+            "2:11: \"::1\" is not an IPv4 address",
+        ),
+        (
+            "[passive]\naddress = \"0.0.0.0\"",
+            "2:11: no client can connect to 0.0.0.0",
+        ),
+        (
+            "[passive]\nconnect_timeout = \"30\"",
+            "2:19: \"30\" is not a duration such as",
+        ),
+        (
+            "[passive]\nconnect_timeout = \"0s\"",
+            "2:19: \"0s\" is too short",
+        ),
+        (
+            "[timeouts]\nidle = \"500 years\"",
+            "2:8: \"500 years\" is too long",
+        ),
+        ("[timeouts]\nidle = \"99999999999999999999999s\"", "2:8: "),
+        (
+            "[enforce]\nclient_prefix_v4 = 33",
+            "2:20: 33 is not an IPv4 prefix length: 1 to 32",
+        ),
+        ("[enforce]\nclient_prefix_v4 = 0", "2:20: 0 is not"),
+        (
+            "[enforce]\nclient_prefix_v6 = 129",
+            "2:20: 129 is not an IPv6 prefix length: 1 to 128",
+        ),
+        (
+            "[enforce]\nmark = 0",
+            "2:8: 0 is not a firewall mark: 1 to 4294967295",
+        ),
+        ("[enforce]\nmark = 0x100000000", "2:8: 4294967296 is not"),
+        ("[enforce]\nmax_pinholes = 0", "2:16: 0 is not"),
+        (
+            "[enforce]\ninterfaces = []",
+            "2:14: the list of interfaces is empty",
+        ),
+        (
+            "[enforce]\ninterfaces = \"eth0\"",
+            "2:14: interfaces are \"auto\" or a list: write [\"eth0\"]",
+        ),
+        (
+            "[enforce]\ninterfaces = [\"a/b\"]",
+            "2:14: \"a/b\" cannot be an interface's name",
+        ),
+        (
+            "[enforce]\ninterfaces = [\"a\", \"a\"]",
+            "2:14: \"a\" is named twice",
+        ),
+        (
+            "[limits]\nsessions = -1",
+            "2:12: -1 is not the number of sessions",
+        ),
+        ("[limits]\nlogin_failures = 0", "2:18: 0 is not"),
+    ];
+    for (text, expected) in cases {
+        let said = problem(text);
+        assert!(
+            said.starts_with(expected),
+            "{text}\n  said:     {said}\n  expected: {expected}"
+        );
+    }
+}
+
+#[test]
+fn all_wrong_values_are_named_at_once_in_their_order() {
+    let said = problems("listen = [\"x\"]\n[passive]\nports = \"a\"\n[limits]\nsessions = -1\n");
+    let places: Vec<&str> = said.iter().map(|said| &said[..4]).collect();
+    assert_eq!(places, ["1:11", "3:9:", "5:12"]);
+}
+
+#[test]
+fn paths_are_looked_for_beside_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("pinhole.toml");
+    let load = |text: &str| {
+        fs::write(&file, text).unwrap();
+        Config::load(&file).map_err(|error| error.to_string())
+    };
+    let text = "users = \"users.toml\"\n[anonymous]\nroot = \"files\"\n";
+    let said = load(text).unwrap_err();
+    let said: Vec<&str> = said.lines().collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(
+        said[0].contains("pinhole.toml:1:9: the users file"),
+        "{said:?}"
+    );
+    assert!(said[0].contains("pinhole user add"), "{said:?}");
+    assert!(said[1].contains("pinhole.toml:3:8: the root"), "{said:?}");
+
+    fs::write(dir.path().join("files"), "").unwrap();
+    fs::create_dir(dir.path().join("users.toml")).unwrap();
+    let said = load(text).unwrap_err();
+    assert!(said.contains("files is not a directory") && said.contains("users.toml is not a file"));
+
+    fs::remove_file(dir.path().join("files")).unwrap();
+    fs::remove_dir(dir.path().join("users.toml")).unwrap();
+    fs::create_dir(dir.path().join("files")).unwrap();
+    fs::write(dir.path().join("users.toml"), "").unwrap();
+    let config = load(text).unwrap();
+    assert_eq!(config.users, Some(dir.path().join("users.toml")));
+    assert_eq!(config.anonymous.unwrap().root, dir.path().join("files"));
+}
+
+#[test]
+fn files_that_cannot_be_read_say_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = Config::load(&dir.path().join("none.toml")).unwrap_err();
+    assert!(
+        missing
+            .to_string()
+            .contains("none.toml: cannot read the configuration: No such file")
+    );
+    let binary = dir.path().join("binary.toml");
+    fs::write(&binary, b"# ok\n# \xff\n").unwrap();
+    let said = Config::load(&binary).unwrap_err().to_string();
+    assert!(
+        said.contains("binary.toml:2:3: this byte is not UTF-8"),
+        "{said}"
+    );
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_it_panic(
+        text in "(\\[|\\]|=|\"|[a-z_]{1,9}|[0-9.:-]{1,5}|\n| |#|ports|listen|é){0,40}",
+    ) {
+        if let Err(error) = parse(&text) {
+            assert!(error.to_string().starts_with("/etc/p.toml:"));
+        }
+    }
+}
