@@ -1,6 +1,8 @@
 //! A packet's bytes between `data` and `data_end`, behind the bounds check that the verifier
 //! wants to see.
 
+use core::hint::black_box;
+
 use ftp_ebpf::packet::{Frame, Raw};
 
 /// The directly readable part of a packet, for as long as the program runs and does not move it.
@@ -37,5 +39,13 @@ impl Frame for Direct {
         // SAFETY: inside the packet, checked above. The load may be unaligned in memory; it
         // compiles to BPF loads, which the verifier accepts only where the machine allows them.
         Some(unsafe { (start as *const T).read() })
+    }
+
+    #[inline(always)]
+    fn forget_origin(&self, offset: usize) -> usize {
+        // A packet's length is a number that the verifier knows nothing about, and so is whatever
+        // was combined with it. The barrier keeps the compiler from seeing through.
+        let unknown = self.data_end - self.data;
+        black_box(offset ^ unknown) ^ unknown
     }
 }

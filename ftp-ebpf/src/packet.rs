@@ -16,17 +16,20 @@ use crate::{
 /// `repr(C)` or an integer, without padding, valid for every bit pattern.
 pub unsafe trait Raw: Copy {}
 
-// SAFETY: integers.
-unsafe impl Raw for u8 {}
-// SAFETY: as above.
+// SAFETY: an integer.
 unsafe impl Raw for u16 {}
-// SAFETY: as above.
-unsafe impl Raw for [u8; 2] {}
 
 /// Bounded access to a frame's bytes, from the Ethernet header on.
 pub trait Frame {
     /// The value at byte `at`, as it lies in memory (network byte order), if all of it is there.
     fn read<T: Raw>(&self, at: usize) -> Option<T>;
+
+    /// `offset` itself. In the kernel, the verifier is made to forget how the program got at it,
+    /// so that it follows what comes after once, and not once for every chain of headers.
+    #[inline(always)]
+    fn forget_origin(&self, offset: usize) -> usize {
+        offset
+    }
 }
 
 impl Frame for &[u8] {
@@ -44,6 +47,9 @@ const ETH_P_IP: u16 = 0x0800_u16.to_be();
 const ETH_P_IPV6: u16 = 0x86dd_u16.to_be();
 const ETH_P_8021Q: u16 = 0x8100_u16.to_be();
 const ETH_P_8021AD: u16 = 0x88a8_u16.to_be();
+
+/// Where a TCP header may start at the latest: far behind any chain of headers in use.
+const MAX_TRANSPORT_AT: usize = 2048;
 
 const IPPROTO_HOPOPTS: u8 = 0;
 const IPPROTO_TCP: u8 = 6;
@@ -87,6 +93,18 @@ struct Ipv6 {
 // SAFETY: repr(C), integers, 40 bytes without padding.
 unsafe impl Raw for Ipv6 {}
 
+/// The start of any IPv6 extension header; none is shorter than 8 bytes (RFC 8200 section 4).
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Extension {
+    next_header: u8,
+    len: u8,
+    /// Offset and flags, in a fragment header.
+    fragment_be: u16,
+}
+// SAFETY: repr(C), integers without padding.
+unsafe impl Raw for Extension {}
+
 /// The two ports, the first bytes of a TCP header.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -110,6 +128,9 @@ struct TcpRest {
 // SAFETY: repr(C), integers, 16 bytes without padding.
 unsafe impl Raw for TcpRest {}
 
+/// No [`Segment::fragment_end`]: beyond the end of any packet.
+const UNFRAGMENTED: usize = usize::MAX;
+
 #[derive(Clone, Copy)]
 enum Network {
     V4,
@@ -123,7 +144,8 @@ pub struct Segment {
     network_at: usize,
     transport_at: usize,
     /// End of the IP packet, for a first fragment: all of the TCP header must come before it.
-    fragment_end: Option<usize>,
+    /// [`UNFRAGMENTED`] for any other packet.
+    fragment_end: usize,
     client_port_be: u16,
     server_port_be: u16,
 }
@@ -231,19 +253,14 @@ impl Segment {
     /// The TCP header is not all there, or says that it is shorter than any (RFC 9293 section 3.1).
     #[inline(always)]
     pub fn kind<F: Frame>(&self, frame: &F) -> Result<Kind, Reason> {
-        let short = match self.fragment_end {
-            Some(_) => Reason::TinyFragment,
-            None => Reason::Truncated,
-        };
-        let rest: TcpRest = frame.read(self.transport_at + 4).ok_or(short)?;
+        let rest: TcpRest = frame
+            .read(self.transport_at + 4)
+            .ok_or(cut_short(self.fragment_end))?;
         let header_len = (rest.data_offset >> 4) as usize * 4;
         if header_len < 20 {
             return Err(Reason::Malformed);
         }
-        if self
-            .fragment_end
-            .is_some_and(|end| self.transport_at + header_len > end)
-        {
+        if self.transport_at + header_len > self.fragment_end {
             return Err(Reason::TinyFragment);
         }
         Ok(Kind::of(rest.flags))
@@ -266,7 +283,11 @@ impl Segment {
             return Err(Reason::LaterFragment);
         }
         let end = at + u16::from_be(ip.total_len_be) as usize;
-        let fragment_end = (fragment & MORE_FRAGMENTS != 0).then_some(end);
+        let fragment_end = if fragment & MORE_FRAGMENTS != 0 {
+            end
+        } else {
+            UNFRAGMENTED
+        };
         Self::with_ports(frame, Network::V4, at, at + header_len, fragment_end)
     }
 
@@ -279,39 +300,41 @@ impl Segment {
             return Err(Reason::Malformed);
         }
         let end = at + size_of::<Ipv6>() + u16::from_be(ip.payload_len_be) as usize;
-        let mut fragment_end = None;
+        let mut fragment_end = UNFRAGMENTED;
         let mut header = ip.next_header;
         let mut next_at = at + size_of::<Ipv6>();
         // One more turn than headers, for what follows the last.
         for _ in 0..=MAX_EXTENSION_HEADERS {
-            let len = match header {
+            match header {
                 IPPROTO_TCP => {
                     return Self::with_ports(frame, Network::V6, at, next_at, fragment_end);
                 }
-                IPPROTO_HOPOPTS | IPPROTO_ROUTING | IPPROTO_DSTOPTS => {
-                    let [_, len]: [u8; 2] = frame.read(next_at).ok_or(Reason::Truncated)?;
-                    (len as usize + 1) * 8
-                }
+                IPPROTO_HOPOPTS | IPPROTO_ROUTING | IPPROTO_DSTOPTS | IPPROTO_AH
+                | IPPROTO_FRAGMENT => {}
+                _ => return Err(Reason::NotTcp),
+            }
+            let extension: Extension = frame.read(next_at).ok_or(Reason::Truncated)?;
+            let len = match header {
                 // RFC 4302 section 2.2: in 4-byte units, minus 2.
-                IPPROTO_AH => {
-                    let [_, len]: [u8; 2] = frame.read(next_at).ok_or(Reason::Truncated)?;
-                    (len as usize + 2) * 4
-                }
+                IPPROTO_AH => (extension.len as usize + 2) * 4,
                 IPPROTO_FRAGMENT => {
-                    let bits: u16 = frame.read(next_at + 2).ok_or(Reason::Truncated)?;
-                    let bits = u16::from_be(bits);
-                    if bits & OFFSET != 0 {
+                    let fragment = u16::from_be(extension.fragment_be);
+                    if fragment & OFFSET != 0 {
                         return Err(Reason::LaterFragment);
                     }
-                    if bits & MORE_FRAGMENTS != 0 {
-                        fragment_end = Some(end);
+                    if fragment & MORE_FRAGMENTS != 0 {
+                        fragment_end = end;
                     }
                     8
                 }
-                _ => return Err(Reason::NotTcp),
+                // In 8-byte units, minus 1.
+                _ => (extension.len as usize + 1) * 8,
             };
-            header = frame.read(next_at).ok_or(Reason::Truncated)?;
-            next_at += len;
+            header = extension.next_header;
+            next_at = frame.forget_origin(next_at + len);
+            if next_at > MAX_TRANSPORT_AT {
+                break;
+            }
         }
         Err(Reason::TooManyHeaders)
     }
@@ -322,13 +345,14 @@ impl Segment {
         network: Network,
         network_at: usize,
         transport_at: usize,
-        fragment_end: Option<usize>,
+        fragment_end: usize,
     ) -> Result<Self, Reason> {
-        let short = match fragment_end {
-            Some(_) => Reason::TinyFragment,
-            None => Reason::Truncated,
-        };
-        let ports: Ports = frame.read(transport_at).ok_or(short)?;
+        let transport_at = frame.forget_origin(transport_at);
+        if transport_at > MAX_TRANSPORT_AT {
+            return Err(Reason::TooManyHeaders);
+        }
+        let fragment_end = frame.forget_origin(fragment_end);
+        let ports: Ports = frame.read(transport_at).ok_or(cut_short(fragment_end))?;
         Ok(Self {
             network,
             network_at,
@@ -337,6 +361,16 @@ impl Segment {
             client_port_be: ports.source_be,
             server_port_be: ports.destination_be,
         })
+    }
+}
+
+/// Why a packet that ends inside the TCP header is not admitted.
+#[inline(always)]
+const fn cut_short(fragment_end: usize) -> Reason {
+    if fragment_end == UNFRAGMENTED {
+        Reason::Truncated
+    } else {
+        Reason::TinyFragment
     }
 }
 

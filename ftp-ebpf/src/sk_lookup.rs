@@ -1,6 +1,8 @@
 //! What makes a negotiated port exist at all: connection attempts with a pinhole go to the one
 //! listener for passive data connections, whatever port they name.
 
+use core::ptr;
+
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{bpf_sk_lookup, sk_action::SK_PASS},
@@ -31,7 +33,7 @@ pub(crate) fn steer(ctx: SkLookupContext) -> u32 {
     let Some(kernel) = Kernel::new(ctx.as_ptr()) else {
         return SK_PASS;
     };
-    let tuple = tuple(lookup);
+    let tuple = tuple(ctx.lookup);
     let reason = decide::steer(&kernel, &tuple);
     report::count(reason);
     if reason == Reason::Steered {
@@ -42,21 +44,27 @@ pub(crate) fn steer(ctx: SkLookupContext) -> u32 {
     SK_PASS
 }
 
+/// Reads every field, of either family, before it chooses: the verifier allows context fields
+/// at fixed offsets only, and a compiler that chooses first reads at a chosen one.
 #[inline(always)]
-fn tuple(lookup: &bpf_sk_lookup) -> Tuple {
-    let (client, server) = if lookup.family == AF_INET {
-        (
-            Address::v4(lookup.remote_ip4),
-            Address::v4(lookup.local_ip4),
-        )
-    } else {
-        (Address(lookup.remote_ip6), Address(lookup.local_ip6))
-    };
+fn tuple(lookup: *const bpf_sk_lookup) -> Tuple {
+    macro_rules! field {
+        ($name:ident) => {
+            // SAFETY: a field of the running program's own context.
+            unsafe { ptr::addr_of!((*lookup).$name).read_volatile() }
+        };
+    }
+    let v4 = [
+        Address::v4(field!(remote_ip4)),
+        Address::v4(field!(local_ip4)),
+    ];
+    let v6 = [Address(field!(remote_ip6)), Address(field!(local_ip6))];
+    let [client, server] = if field!(family) == AF_INET { v4 } else { v6 };
     Tuple {
         client,
         server,
-        client_port_be: lookup.remote_port,
+        client_port_be: field!(remote_port),
         // Host byte order here, unlike every other field (include/uapi/linux/bpf.h).
-        server_port_be: (lookup.local_port as u16).to_be(),
+        server_port_be: (field!(local_port) as u16).to_be(),
     }
 }

@@ -43,7 +43,12 @@ pub struct Control<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Control<S> {
     /// Takes over a connected stream.
     pub fn new(stream: S, write_timeout: Duration) -> Control<S> {
-        Control { stream, splitter: LineSplitter::default(), ahead: Vec::new(), write_timeout }
+        Control {
+            stream,
+            splitter: LineSplitter::default(),
+            ahead: Vec::new(),
+            write_timeout,
+        }
     }
 
     /// The next line, without its end; `Err` inside says why that line is refused. Cancel-safe:
@@ -77,7 +82,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Control<S> {
             }
             let (taken, line) = self.splitter.feed(bytes);
             if let Some(line) = line {
-                self.ahead.extend_from_slice(bytes.get(taken..).unwrap_or_default());
+                self.ahead
+                    .extend_from_slice(bytes.get(taken..).unwrap_or_default());
                 return Poll::Ready(Ok(line));
             }
         }
@@ -125,7 +131,10 @@ mod tests {
         client.write_all(b"OP\r\n").await.unwrap();
         assert_eq!(control.next_line().await.unwrap().unwrap(), b"NOOP");
         drop(client);
-        assert!(matches!(control.next_line().await, Err(ControlError::Closed)));
+        assert!(matches!(
+            control.next_line().await,
+            Err(ControlError::Closed)
+        ));
     }
 
     #[tokio::test]
@@ -150,7 +159,9 @@ mod tests {
     async fn a_client_that_does_not_read_is_given_up() {
         let (_client, server) = tokio::io::duplex(8);
         let mut control = Control::new(server, SOON);
-        let sent = control.send(&Reply::new(Code::Okay, "Longer than eight bytes.")).await;
+        let sent = control
+            .send(&Reply::new(Code::Okay, "Longer than eight bytes."))
+            .await;
         assert!(matches!(sent, Err(ControlError::WriteTimeout(_))));
     }
 
@@ -158,7 +169,10 @@ mod tests {
     async fn replies_arrive_whole() {
         let (mut client, server) = tokio::io::duplex(256);
         let mut control = Control::new(server, SOON);
-        control.send(&Reply::new(Code::Okay, "Fine.")).await.unwrap();
+        control
+            .send(&Reply::new(Code::Okay, "Fine."))
+            .await
+            .unwrap();
         control.close().await;
         let mut got = String::new();
         client.read_to_string(&mut got).await.unwrap();

@@ -131,11 +131,26 @@ mod tests {
     #[test]
     fn only_the_client_and_only_unprivileged_ports() {
         assert!(check("192.0.2.1:1024", "192.0.2.1:40000").is_ok());
-        assert_eq!(check("192.0.2.1:1023", "192.0.2.1:40000"), Err(PeerError::LowPort));
-        assert_eq!(check("192.0.2.1:0", "192.0.2.1:40000"), Err(PeerError::LowPort));
-        assert_eq!(check("192.0.2.2:2000", "192.0.2.1:40000"), Err(PeerError::OtherHost));
-        assert_eq!(check("[::1]:2000", "192.0.2.1:40000"), Err(PeerError::OtherFamily(1)));
-        assert_eq!(check("192.0.2.1:2000", "[2001:db8::1]:9"), Err(PeerError::OtherFamily(2)));
+        assert_eq!(
+            check("192.0.2.1:1023", "192.0.2.1:40000"),
+            Err(PeerError::LowPort)
+        );
+        assert_eq!(
+            check("192.0.2.1:0", "192.0.2.1:40000"),
+            Err(PeerError::LowPort)
+        );
+        assert_eq!(
+            check("192.0.2.2:2000", "192.0.2.1:40000"),
+            Err(PeerError::OtherHost)
+        );
+        assert_eq!(
+            check("[::1]:2000", "192.0.2.1:40000"),
+            Err(PeerError::OtherFamily(1))
+        );
+        assert_eq!(
+            check("192.0.2.1:2000", "[2001:db8::1]:9"),
+            Err(PeerError::OtherFamily(2))
+        );
     }
 
     #[test]
@@ -157,7 +172,9 @@ mod tests {
         let client = listener.local_addr().unwrap();
         let peer = CheckedPeer::check(client, client).unwrap();
         let local = "127.0.0.2:21".parse().unwrap();
-        let stream = connect(peer, local, false, Duration::from_secs(5)).await.unwrap();
+        let stream = connect(peer, local, false, Duration::from_secs(5))
+            .await
+            .unwrap();
         let (_, from) = listener.accept().unwrap();
         assert_eq!(from.ip(), local.ip());
         assert_eq!(stream.peer_addr().unwrap(), client);

@@ -24,9 +24,10 @@ impl From<&PassiveError> for Reply {
         match error {
             PassiveError::PasvOverV6 => Reply::new(Code::CannotOpenData, error.to_string()),
             PassiveError::OtherFamily(_) => Reply::new(Code::FamilyNotSupported, error.to_string()),
-            PassiveError::Open(OpenError::NoPort(_)) => {
-                Reply::new(Code::CannotOpenData, "No passive port is free; try again later.")
-            }
+            PassiveError::Open(OpenError::NoPort(_)) => Reply::new(
+                Code::CannotOpenData,
+                "No passive port is free; try again later.",
+            ),
             // The details are the operator's.
             PassiveError::Open(_) => {
                 Reply::new(Code::CannotOpenData, "Cannot open a passive port.")
@@ -44,10 +45,15 @@ pub async fn pasv(
     server: IpAddr,
     public: Option<Ipv4Addr>,
 ) -> Result<(PassivePort, Reply), PassiveError> {
-    let IpAddr::V4(own) = server else { return Err(PassiveError::PasvOverV6) };
+    let IpAddr::V4(own) = server else {
+        return Err(PassiveError::PasvOverV6);
+    };
     let port = pinholes.open(session, client, server).await?;
     let text = passive_text(public.unwrap_or(own), port.port());
-    let reply = Reply::new(Code::EnteringPassive, format!("Entering Passive Mode {text}."));
+    let reply = Reply::new(
+        Code::EnteringPassive,
+        format!("Entering Passive Mode {text}."),
+    );
     Ok((port, reply))
 }
 

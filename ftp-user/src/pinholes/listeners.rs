@@ -70,7 +70,10 @@ impl Listeners {
                 continue;
             }
             // From here on the port is given back by its drop.
-            let claim = Claim { listeners: Arc::clone(self), key: (server, port) };
+            let claim = Claim {
+                listeners: Arc::clone(self),
+                key: (server, port),
+            };
             match listen(server, port) {
                 Ok(socket) => {
                     return Ok(Some(ListenerPort {
@@ -82,7 +85,13 @@ impl Listeners {
                 }
                 // Somebody else's: another process listens there.
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => claim.keep_quiet(),
-                Err(source) => return Err(OpenError::Listen { address: server, port, source }),
+                Err(source) => {
+                    return Err(OpenError::Listen {
+                        address: server,
+                        port,
+                        source,
+                    });
+                }
             }
         }
         Ok(None)
@@ -95,9 +104,12 @@ impl Listeners {
             a.checked_shr(ignored).unwrap_or(0) == b.checked_shr(ignored).unwrap_or(0)
         }
         match (client, peer) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => {
-                same(a.to_bits().into(), b.to_bits().into(), 32, self.client_prefix_v4)
-            }
+            (IpAddr::V4(a), IpAddr::V4(b)) => same(
+                a.to_bits().into(),
+                b.to_bits().into(),
+                32,
+                self.client_prefix_v4,
+            ),
             (IpAddr::V6(a), IpAddr::V6(b)) => {
                 same(a.to_bits(), b.to_bits(), 128, self.client_prefix_v6)
             }
@@ -189,7 +201,13 @@ mod tests {
     fn one_port() -> Config {
         let probe = std::net::TcpListener::bind((HOME, 0)).unwrap();
         let mut config = Config::default();
-        config.passive.ports = probe.local_addr().unwrap().port().to_string().parse().unwrap();
+        config.passive.ports = probe
+            .local_addr()
+            .unwrap()
+            .port()
+            .to_string()
+            .parse()
+            .unwrap();
         config.passive.port_timeout = Duration::from_millis(20);
         config
     }
@@ -208,7 +226,10 @@ mod tests {
     #[tokio::test]
     async fn a_stranger_is_turned_away_and_the_client_still_gets_in() {
         let listeners = Arc::new(Listeners::new(&one_port()));
-        let mut port = listeners.open(1, "127.0.0.2".parse().unwrap(), HOME).await.unwrap();
+        let mut port = listeners
+            .open(1, "127.0.0.2".parse().unwrap(), HOME)
+            .await
+            .unwrap();
         let to = SocketAddr::new(HOME, port.port());
         let mut stranger = TcpStream::connect(to).unwrap();
         let from_client = tokio::net::TcpSocket::new_v4().unwrap();
@@ -224,7 +245,10 @@ mod tests {
     async fn the_deadline_counts_from_the_opening() {
         let mut config = one_port();
         config.passive.connect_timeout = Duration::from_millis(20);
-        let mut port = Arc::new(Listeners::new(&config)).open(1, HOME, HOME).await.unwrap();
+        let mut port = Arc::new(Listeners::new(&config))
+            .open(1, HOME, HOME)
+            .await
+            .unwrap();
         assert!(matches!(port.accept().await, Err(AcceptError::Deadline(_))));
     }
 

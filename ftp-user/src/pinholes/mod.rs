@@ -3,9 +3,12 @@
 //! A pinhole admits one data connection from one client. Dropping its [`PassivePort`] closes it.
 //! What stands behind it is a [`Backend`]'s business.
 
+pub mod inspect;
+pub mod kernel;
 mod listeners;
 
 use crate::config::Config;
+use kernel::{Hole, Kernel, Locked, StartError};
 use listeners::{ListenerPort, Listeners};
 use std::io;
 use std::net::{IpAddr, TcpStream};
@@ -23,6 +26,8 @@ pub struct Pinholes {
 
 #[derive(Debug, Clone)]
 enum Backend {
+    /// Rows in the kernel's table; no socket of their own.
+    Kernel(Arc<Kernel>),
     /// An ordinary listening socket per pinhole: no kernel half, no root.
     Listeners(Arc<Listeners>),
 }
@@ -33,6 +38,14 @@ pub enum OpenError {
     /// All are in use, and none came free in time.
     #[error("every passive port is in use, and none came free within {}s", .0.as_secs())]
     NoPort(Duration),
+    /// The kernel did not take the row.
+    #[error("the kernel refused the pinhole on port {port}: {source}")]
+    Kernel {
+        /// Which port.
+        port: u16,
+        /// Its answer; `E2BIG` where the table is full (`enforce.max_pinholes`).
+        source: io::Error,
+    },
     /// The system refused.
     #[error("cannot listen on {address} port {port}: {source}")]
     Listen {
@@ -57,10 +70,32 @@ pub enum AcceptError {
 }
 
 impl Pinholes {
+    /// Loads the kernel half and locks the interfaces. From then on the passive ports are shut but
+    /// for the pinholes that are open.
+    ///
+    /// # Errors
+    ///
+    /// What is missing or in the way: a capability, a kernel version, an interface.
+    pub async fn kernel(config: &Config) -> Result<Pinholes, StartError> {
+        Ok(Pinholes {
+            backend: Backend::Kernel(Arc::new(Kernel::start(config).await?)),
+        })
+    }
+
+    /// The interfaces that the kernel half has locked; none without it.
+    pub fn locked(&self) -> &[Locked] {
+        match &self.backend {
+            Backend::Kernel(kernel) => kernel.locked(),
+            Backend::Listeners(_) => &[],
+        }
+    }
+
     /// Pinholes without the kernel half: while one is open, its port is open to anybody, and a
     /// connection from a stranger is closed as soon as it is accepted.
     pub fn listeners(config: &Config) -> Pinholes {
-        Pinholes { backend: Backend::Listeners(Arc::new(Listeners::new(config))) }
+        Pinholes {
+            backend: Backend::Listeners(Arc::new(Listeners::new(config))),
+        }
     }
 
     /// Opens a pinhole for one data connection from `client` to `server` (unmapped addresses).
@@ -74,9 +109,17 @@ impl Pinholes {
         server: IpAddr,
     ) -> Result<PassivePort, OpenError> {
         match &self.backend {
+            Backend::Kernel(kernel) => {
+                let hole = kernel.open(session, client, server).await?;
+                Ok(PassivePort {
+                    kind: PortKind::Kernel(hole),
+                })
+            }
             Backend::Listeners(listeners) => {
                 let port = Arc::clone(listeners).open(session, client, server).await?;
-                Ok(PassivePort { kind: PortKind::Listener(port) })
+                Ok(PassivePort {
+                    kind: PortKind::Listener(port),
+                })
             }
         }
     }
@@ -90,6 +133,7 @@ pub struct PassivePort {
 
 #[derive(Debug)]
 enum PortKind {
+    Kernel(Hole),
     Listener(ListenerPort),
 }
 
@@ -97,6 +141,7 @@ impl PassivePort {
     /// The port to name in the 227 or 229.
     pub fn port(&self) -> u16 {
         match &self.kind {
+            PortKind::Kernel(hole) => hole.port(),
             PortKind::Listener(port) => port.port(),
         }
     }
@@ -105,6 +150,7 @@ impl PassivePort {
     /// checked. Fails `passive.connect_timeout` after the pinhole was opened. Cancel-safe.
     pub async fn accept(&mut self) -> Result<TcpStream, AcceptError> {
         match &mut self.kind {
+            PortKind::Kernel(hole) => hole.accept().await,
             PortKind::Listener(port) => port.accept().await,
         }
     }

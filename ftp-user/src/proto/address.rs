@@ -125,7 +125,10 @@ mod tests {
 
     #[test]
     fn port_takes_six_octets() {
-        assert_eq!(parse_port(b"127,0,0,1,4,1").unwrap(), "127.0.0.1:1025".parse().unwrap());
+        assert_eq!(
+            parse_port(b"127,0,0,1,4,1").unwrap(),
+            "127.0.0.1:1025".parse().unwrap()
+        );
         for (bad, why) in [
             ("127,0,0,256,4,1", AddressError::OutOfRange),
             ("127,0,0,1,4,99999999999999999999", AddressError::OutOfRange),
@@ -143,7 +146,10 @@ mod tests {
     #[test]
     fn eprt_takes_both_families_and_any_delimiter() {
         let v6 = "[1080::8:800:200c:417a]:5282".parse().unwrap();
-        assert_eq!(parse_eprt(b"|1|132.235.1.2|6275|").unwrap(), "132.235.1.2:6275".parse().unwrap());
+        assert_eq!(
+            parse_eprt(b"|1|132.235.1.2|6275|").unwrap(),
+            "132.235.1.2:6275".parse().unwrap()
+        );
         assert_eq!(parse_eprt(b"!2!1080::8:800:200C:417A!5282!").unwrap(), v6);
         for (bad, why) in [
             ("|3|1.2.3.4|2000|", AddressError::UnknownFamily),

@@ -70,7 +70,10 @@ pub enum Site {
 
 /// A command with its arguments checked. Paths are bytes, exactly as sent.
 #[derive(Debug, PartialEq)]
-#[expect(missing_docs, reason = "named after the verbs, which `Verb::usage` explains")]
+#[expect(
+    missing_docs,
+    reason = "named after the verbs, which `Verb::usage` explains"
+)]
 pub enum Command {
     User(Vec<u8>),
     Pass(Secret),

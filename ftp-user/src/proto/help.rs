@@ -11,7 +11,10 @@ pub fn help(verb: Option<Verb>) -> Reply {
     let mut reply = Reply::new(Code::Help, "HELP <command> says more.")
         .with_line(&b"The following commands are served:"[..]);
     for row in Verb::ALL.chunks(8) {
-        let row: String = row.iter().map(|verb| format!(" {:<4}", verb.name())).collect();
+        let row: String = row
+            .iter()
+            .map(|verb| format!(" {:<4}", verb.name()))
+            .collect();
         reply = reply.with_line(row.trim_end().as_bytes().to_vec());
     }
     reply
@@ -20,8 +23,7 @@ pub fn help(verb: Option<Verb>) -> Reply {
 /// The extensions served. `mlst_facts` is the fact list with `*` behind those switched on
 /// (RFC 3659 §7.8).
 pub fn features(mlst_facts: &str) -> Reply {
-    let mut reply =
-        Reply::new(Code::SystemStatus, "End").with_line(&b"Extensions supported:"[..]);
+    let mut reply = Reply::new(Code::SystemStatus, "End").with_line(&b"Extensions supported:"[..]);
     for feature in ["EPRT", "EPSV", "MDTM"] {
         reply = reply.with_line(format!(" {feature}").into_bytes());
     }
@@ -34,7 +36,9 @@ pub fn features(mlst_facts: &str) -> Reply {
 
 /// The SITE commands served.
 pub fn site_help() -> Reply {
-    Reply::new(Code::Help, "End").with_line(&b"SITE commands:"[..]).with_line(&b" HELP"[..])
+    Reply::new(Code::Help, "End")
+        .with_line(&b"SITE commands:"[..])
+        .with_line(&b" HELP"[..])
 }
 
 #[cfg(test)]

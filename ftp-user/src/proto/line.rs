@@ -117,7 +117,11 @@ impl LineSplitter {
                 }
             }
             Telnet::SubIac => {
-                self.state = if byte == SE { Telnet::Text } else { Telnet::Sub };
+                self.state = if byte == SE {
+                    Telnet::Text
+                } else {
+                    Telnet::Sub
+                };
             }
         }
         None
@@ -186,7 +190,10 @@ mod tests {
     fn telnet_commands_are_taken_out() {
         assert_eq!(one(b"\xff\xf4\xff\xf2ABOR\r\n").unwrap(), b"ABOR");
         assert_eq!(one(b"\xff\xfb\x01NO\xff\xfe\x18OP\r\n").unwrap(), b"NOOP");
-        assert_eq!(one(b"A\xff\xfa\x18\r\n\xff\xffx\xff\xf0B\r\n").unwrap(), b"AB");
+        assert_eq!(
+            one(b"A\xff\xfa\x18\r\n\xff\xffx\xff\xf0B\r\n").unwrap(),
+            b"AB"
+        );
         assert_eq!(one(b"CWD \xff\xff\r\n").unwrap(), b"CWD \xff");
     }
 
@@ -212,7 +219,10 @@ mod tests {
 
         let mut input = vec![b'x'; LINE_LIMIT * 3];
         input.extend_from_slice(b"\r\nNOOP\r\n");
-        assert_eq!(lines(&input), [Err(LineError::TooLong), Ok(b"NOOP".to_vec())]);
+        assert_eq!(
+            lines(&input),
+            [Err(LineError::TooLong), Ok(b"NOOP".to_vec())]
+        );
     }
 
     proptest! {

@@ -76,10 +76,19 @@ pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
         None => (line, &line[line.len()..]),
     };
     let Some(verb) = Verb::parse(name) else {
-        let known = NOT_SERVED.iter().any(|other| name.eq_ignore_ascii_case(other));
-        return Err(if known { CommandError::NotImplemented } else { CommandError::Unknown });
+        let known = NOT_SERVED
+            .iter()
+            .any(|other| name.eq_ignore_ascii_case(other));
+        return Err(if known {
+            CommandError::NotImplemented
+        } else {
+            CommandError::Unknown
+        });
     };
-    let argument = Argument { verb, bytes: argument };
+    let argument = Argument {
+        verb,
+        bytes: argument,
+    };
     Ok(match verb {
         Verb::User => Command::User(argument.required()?),
         // An empty password is a password.
@@ -92,7 +101,9 @@ pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
         Verb::Opts => Command::Opts(opts(&argument)?),
         Verb::Help => match argument.word() {
             b"" => Command::Help(None),
-            name => Command::Help(Some(Verb::parse(name).ok_or(CommandError::Malformed(verb))?)),
+            name => Command::Help(Some(
+                Verb::parse(name).ok_or(CommandError::Malformed(verb))?,
+            )),
         },
         // RFC 959 gives NOOP none, but clients send one to keep the connection alive.
         Verb::Noop => Command::Noop,
@@ -156,7 +167,11 @@ impl<'a> Argument<'a> {
     }
 
     fn none(&self, command: Command) -> Result<Command, CommandError> {
-        if self.word().is_empty() { Ok(command) } else { Err(CommandError::Unexpected(self.verb)) }
+        if self.word().is_empty() {
+            Ok(command)
+        } else {
+            Err(CommandError::Unexpected(self.verb))
+        }
     }
 
     fn optional(&self) -> Option<Vec<u8>> {
@@ -172,7 +187,10 @@ impl<'a> Argument<'a> {
     fn listing_path(&self) -> Option<Vec<u8>> {
         let mut rest = self.bytes;
         while rest.first() == Some(&b'-') {
-            let end = rest.iter().position(|&b| b == b' ').map_or(rest.len(), |at| at + 1);
+            let end = rest
+                .iter()
+                .position(|&b| b == b' ')
+                .map_or(rest.len(), |at| at + 1);
             rest = &rest[end..];
         }
         (!rest.is_empty()).then(|| rest.to_vec())
@@ -192,8 +210,14 @@ impl<'a> Argument<'a> {
 fn opts(argument: &Argument<'_>) -> Result<Opts, CommandError> {
     let word = argument.required_word()?;
     let mut parts = word.splitn(2, |&b| b == b' ');
-    let (name, rest) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    match (&name.to_ascii_uppercase()[..], &rest.trim_ascii().to_ascii_uppercase()[..]) {
+    let (name, rest) = (
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+    );
+    match (
+        &name.to_ascii_uppercase()[..],
+        &rest.trim_ascii().to_ascii_uppercase()[..],
+    ) {
         (b"UTF8" | b"UTF-8", b"" | b"ON") => Ok(Opts::Utf8),
         (b"UTF8" | b"UTF-8", _) => Err(CommandError::Unsupported(argument.verb)),
         (b"MLST", _) => Ok(Opts::Mlst(rest.trim_ascii().to_vec())),
@@ -217,7 +241,10 @@ fn type_code(argument: &Argument<'_>) -> Result<TypeCode, CommandError> {
 
 /// `ALLO <bytes> [R <record size>]`
 fn allo(argument: &Argument<'_>) -> Result<Command, CommandError> {
-    let mut words = argument.required_word()?.split(|&b| b == b' ').filter(|word| !word.is_empty());
+    let mut words = argument
+        .required_word()?
+        .split(|&b| b == b' ')
+        .filter(|word| !word.is_empty());
     let size = words.next().unwrap_or_default();
     number::<u64>(argument.verb, size)?;
     match (words.next(), words.next(), words.next()) {
@@ -254,9 +281,15 @@ mod tests {
     fn verbs_in_any_case_and_paths_byte_for_byte() {
         assert_eq!(parse(b"retr a b"), Ok(Command::Retr(b"a b".to_vec())));
         assert_eq!(parse(b"RETR  a "), Ok(Command::Retr(b" a ".to_vec())));
-        assert_eq!(parse(b"XMKD \xff\xfe"), Ok(Command::Mkd(b"\xff\xfe".to_vec())));
+        assert_eq!(
+            parse(b"XMKD \xff\xfe"),
+            Ok(Command::Mkd(b"\xff\xfe".to_vec()))
+        );
         assert_eq!(parse(b"QUIT "), Ok(Command::Quit));
-        assert_eq!(parse(b"LIST -la  x"), Ok(Command::List(Some(b" x".to_vec()))));
+        assert_eq!(
+            parse(b"LIST -la  x"),
+            Ok(Command::List(Some(b" x".to_vec())))
+        );
         assert_eq!(parse(b"LIST -la"), Ok(Command::List(None)));
         assert_eq!(parse(b"NLST"), Ok(Command::Nlst(None)));
     }
@@ -274,7 +307,10 @@ mod tests {
             ("REST 9223372036854775807", Command::Rest(i64::MAX as u64)),
             ("ALLO 5 R 10", Command::Allo),
             ("OPTS utf8 on", Command::Opts(Opts::Utf8)),
-            ("OPTS MLST Size;Type;", Command::Opts(Opts::Mlst(b"Size;Type;".to_vec()))),
+            (
+                "OPTS MLST Size;Type;",
+                Command::Opts(Opts::Mlst(b"Size;Type;".to_vec())),
+            ),
             ("HELP retr", Command::Help(Some(Verb::Retr))),
             ("SITE help", Command::Site(Site::Help)),
         ] {

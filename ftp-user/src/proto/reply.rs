@@ -6,7 +6,10 @@ use std::fmt::Write as _;
 /// Reply codes of RFC 959 §4.2.2, RFC 1123 §4.1.3.4 (554) and RFC 2428 (229, 522).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
-#[expect(missing_docs, reason = "the RFCs' own names; the numbers document them")]
+#[expect(
+    missing_docs,
+    reason = "the RFCs' own names; the numbers document them"
+)]
 pub enum Code {
     OpeningData = 150,
     Okay = 200,
@@ -62,12 +65,20 @@ impl Reply {
             Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
             Cow::Owned(text) => Cow::Owned(text.into_bytes()),
         };
-        Reply { code, lines: Vec::new(), last }
+        Reply {
+            code,
+            lines: Vec::new(),
+            last,
+        }
     }
 
     /// A reply of one line that carries a name byte for byte (see [`super::text::quoted_path`]).
     pub fn bytes(code: Code, text: Vec<u8>) -> Reply {
-        Reply { code, lines: Vec::new(), last: Cow::Owned(text) }
+        Reply {
+            code,
+            lines: Vec::new(),
+            last: Cow::Owned(text),
+        }
     }
 
     /// Puts a line before the last. The first one added opens the reply, as `code-line`.
@@ -143,7 +154,10 @@ mod tests {
             .with_line(&b"Features:"[..])
             .with_line(&b" UTF8"[..])
             .with_line(&b"211 not the end"[..]);
-        assert_eq!(wire(&reply), b"211-Features:\r\n UTF8\r\n 211 not the end\r\n211 End\r\n");
+        assert_eq!(
+            wire(&reply),
+            b"211-Features:\r\n UTF8\r\n 211 not the end\r\n211 End\r\n"
+        );
     }
 
     #[test]

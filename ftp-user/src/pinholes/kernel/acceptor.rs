@@ -1,0 +1,177 @@
+//! The sockets that all passive data connections arrive at, one for each protocol, bound to
+//! loopback; the kernel half hands them connections to any negotiated address and port.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    sync::Arc,
+    time::Duration,
+};
+
+use aya::maps::{MapData, SockMap};
+use ftp_ebpf::abi::Tuple;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::io::{Interest, unix::AsyncFd};
+
+use super::table::Table;
+use crate::config::PortSet;
+
+/// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+/// Attempts to find a port for the listener outside of the guarded ones.
+const PORT_ATTEMPTS: u32 = 64;
+/// Pause after a failed accept (no descriptors, no memory).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Why there is no listener.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptorError {
+    /// The kernel refused the socket.
+    #[error("cannot listen on {address} for passive data connections")]
+    Listen {
+        /// Loopback, any port.
+        address: SocketAddr,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// Every port that was tried lies in the guarded range.
+    #[error(
+        "found no port outside of the passive ports {ports} for the internal listener: leave some \
+         of net.ipv4.ip_local_port_range out of them"
+    )]
+    NoPort {
+        /// As configured.
+        ports: PortSet,
+    },
+    /// The socket could not be given to the kernel half.
+    #[error("cannot register the internal listener with the kernel half")]
+    Register(#[source] Box<aya::maps::MapError>),
+}
+
+/// Binds both listeners and registers them. IPv6 may be missing on a host without it.
+pub(super) fn listen(
+    sockets: &mut SockMap<MapData>,
+    guarded: &PortSet,
+) -> Result<Vec<TcpListener>, AcceptorError> {
+    let mut listeners = Vec::with_capacity(2);
+    for (index, loopback) in [
+        (0, IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        (1, IpAddr::V6(Ipv6Addr::LOCALHOST)),
+    ] {
+        let address = SocketAddr::new(loopback, 0);
+        match bind(address, guarded) {
+            Ok(listener) => {
+                sockets
+                    .set(index, &listener, 0)
+                    .map_err(|error| AcceptorError::Register(Box::new(error)))?;
+                listeners.push(listener);
+            }
+            Err(AcceptorError::Listen { source, .. })
+                if loopback.is_ipv6()
+                    && matches!(
+                        source.raw_os_error(),
+                        Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT)
+                    ) =>
+            {
+                tracing::info!("no IPv6 on this host: passive data connections over IPv4 only");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(listeners)
+}
+
+/// Accepts for as long as the daemon lives.
+pub(super) async fn accept(listener: TcpListener, table: Arc<Table>) -> io::Result<()> {
+    // SAFETY: a TcpListener owns one open descriptor for as long as it lives.
+    let listener = unsafe { AsyncFd::register_with_interest(listener, Interest::READABLE) }?;
+    loop {
+        let mut ready = listener.readable().await?;
+        match ready.try_io(|listener| listener.get_ref().accept()) {
+            Ok(Ok((connection, peer))) => deliver(&table, connection, peer),
+            Ok(Err(error)) if is_of_one_connection(&error) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "cannot accept a data connection; trying again");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+            Err(_not_ready) => {}
+        }
+    }
+}
+
+fn deliver(table: &Table, connection: TcpStream, peer: SocketAddr) {
+    let local = match connection
+        .set_nonblocking(true)
+        .and_then(|()| connection.local_addr())
+    {
+        Ok(local) => local,
+        Err(error) => {
+            tracing::debug!(%peer, %error, "a data connection broke before it was accepted");
+            return;
+        }
+    };
+    let tuple = Tuple {
+        client: peer.ip().into(),
+        server: local.ip().into(),
+        client_port_be: peer.port().to_be(),
+        server_port_be: local.port().to_be(),
+    };
+    if let Err(connection) = table.deliver(&tuple, connection) {
+        tracing::debug!(%peer, %local, "refused a data connection that no session waits for");
+        // Reset rather than closed: the client learns at once that this is no data connection.
+        let _ = SockRef::from(&connection).set_linger(Some(Duration::ZERO));
+    }
+}
+
+/// Errors of accept(2) that concern only the connection that was next (accept(2), "Error
+/// handling").
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ECONNABORTED
+                | libc::EPROTO
+                | libc::EPERM
+                | libc::EINTR
+                | libc::ENETDOWN
+                | libc::EHOSTDOWN
+                | libc::EHOSTUNREACH
+                | libc::ENETUNREACH
+        )
+    )
+}
+
+fn bind(address: SocketAddr, guarded: &PortSet) -> Result<TcpListener, AcceptorError> {
+    let mut taken = Vec::new();
+    for _ in 0..PORT_ATTEMPTS {
+        let listener =
+            listener(address).map_err(|source| AcceptorError::Listen { address, source })?;
+        let port = listener
+            .local_addr()
+            .map_err(|source| AcceptorError::Listen { address, source })?
+            .port();
+        if !guarded.contains(port) {
+            return Ok(listener);
+        }
+        // Kept until the search is over, so that the kernel offers another one.
+        taken.push(listener);
+    }
+    Err(AcceptorError::NoPort {
+        ports: guarded.clone(),
+    })
+}
+
+fn listener(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}

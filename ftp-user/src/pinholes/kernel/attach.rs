@@ -1,0 +1,376 @@
+//! Which interfaces get a lock, and of which kind. Choosing is pure; [`lock`] does it.
+
+use std::{fmt, io, net::SocketAddr};
+
+use aya::programs::{
+    LinkOrder, ProgramError, TcAttachType, XdpMode, loaded_programs, tc::TcAttachOptions,
+};
+
+use super::{
+    explain,
+    host::Link,
+    object::{Object, ObjectError},
+};
+use crate::config::{Attach, Interfaces};
+
+/// How a lock is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// XDP in the driver: before the kernel allocates anything.
+    Native,
+    /// XDP in the network stack: works with every driver.
+    Generic,
+    /// Traffic control, ingress.
+    Tcx,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Native => "native XDP",
+            Self::Generic => "generic XDP",
+            Self::Tcx => "tcx",
+        })
+    }
+}
+
+/// A locked interface.
+#[derive(Clone, Debug)]
+pub struct Locked {
+    /// Its name.
+    pub interface: String,
+    /// How.
+    pub mode: Mode,
+    /// Why so.
+    pub why: String,
+}
+
+/// Why an interface could not be locked.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// Named, but not there.
+    #[error("there is no interface `{name}` here: this host has {present}")]
+    NoInterface {
+        /// As named in the configuration.
+        name: String,
+        /// Those that exist.
+        present: String,
+    },
+    /// Its packets have no Ethernet header for the lock to read.
+    #[error(
+        "interface `{name}` carries packets without Ethernet headers, which Pinhole cannot read: \
+         leave it out of `enforce.interfaces`"
+    )]
+    NotEthernet {
+        /// Its name.
+        name: String,
+    },
+    /// XDP takes one program an interface.
+    #[error(
+        "interface `{name}` already runs {program}, and takes only one XDP program: \
+         detach that, or set `enforce.attach = \"tcx\"` (`--attach tcx`), which runs beside it"
+    )]
+    Occupied {
+        /// Its name.
+        name: String,
+        /// The program that is there.
+        program: String,
+    },
+    /// The driver has no XDP, or not with its present settings (MTU, queues).
+    #[error(
+        "the driver of interface `{name}` refuses native XDP ({source}): set \
+         `enforce.attach = \"tcx\"` or `\"generic\"`"
+    )]
+    NoNative {
+        /// Its name.
+        name: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// tcx came with Linux 6.6. The older clsact would do, but outlives the daemon: a crash would
+    /// leave the lock behind.
+    #[error(
+        "interface `{name}` cannot have a tcx lock before Linux 6.6: set \
+         `enforce.attach = \"generic\"` or `\"native\"`"
+    )]
+    NoTcx {
+        /// Its name.
+        name: String,
+    },
+    /// Anything else.
+    #[error("cannot attach {mode} to interface `{name}`")]
+    Refused {
+        /// Its name.
+        name: String,
+        /// What was tried.
+        mode: Mode,
+        /// aya's account.
+        source: Box<ProgramError>,
+    },
+    /// A fault of the build.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+}
+
+/// The interfaces to lock: those named, or by themselves those that a control connection, and so
+/// its data connections, can come in by.
+pub(super) fn select<'a>(
+    links: &'a [Link],
+    wanted: &Interfaces,
+    listen: &[SocketAddr],
+) -> Result<Vec<&'a Link>, AttachError> {
+    match wanted {
+        Interfaces::Named(names) => names
+            .iter()
+            .map(|name| {
+                let link = links
+                    .iter()
+                    .find(|link| link.name == *name)
+                    .ok_or_else(|| {
+                        let names: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();
+                        AttachError::NoInterface {
+                            name: name.clone(),
+                            present: names.join(", "),
+                        }
+                    })?;
+                if !link.ethernet {
+                    return Err(AttachError::NotEthernet { name: name.clone() });
+                }
+                Ok(link)
+            })
+            .collect(),
+        Interfaces::Auto => Ok(links
+            .iter()
+            .filter(|link| link.up && listen.iter().any(|address| reaches(link, address)))
+            .filter(|link| {
+                if !link.ethernet {
+                    tracing::warn!(
+                        interface = link.name,
+                        "left unlocked: its packets have no Ethernet headers. Ports there are \
+                         refused (RST) unless negotiated, not dropped"
+                    );
+                }
+                link.ethernet
+            })
+            .collect()),
+    }
+}
+
+fn reaches(link: &Link, listen: &SocketAddr) -> bool {
+    if listen.ip().is_unspecified() {
+        !link.loopback && !link.addresses.is_empty()
+    } else if listen.ip().is_loopback() {
+        link.loopback
+    } else {
+        link.addresses.contains(&listen.ip())
+    }
+}
+
+/// What to attach first, and why; `true` where another mode may be tried if the driver refuses.
+fn choose(link: &Link, wanted: Attach, has_tcx: bool) -> (Mode, String, bool) {
+    let configured = || "as configured".to_owned();
+    let soft = if has_tcx { Mode::Tcx } else { Mode::Generic };
+    match (wanted, &link.kind) {
+        (Attach::Native, _) => (Mode::Native, configured(), false),
+        (Attach::Generic, _) => (Mode::Generic, configured(), false),
+        (Attach::Tcx, _) => (Mode::Tcx, configured(), false),
+        (Attach::Auto, _) if link.loopback => (
+            soft,
+            "auto: loopback has no driver that XDP could run in".to_owned(),
+            false,
+        ),
+        (Attach::Auto, Some(kind)) => {
+            let why = format!("auto: native XDP on a {kind} interface would slow transfers down");
+            (soft, why, false)
+        }
+        (Attach::Auto, None) => (
+            Mode::Native,
+            "auto: hardware or virtio, drops before an skb exists".to_owned(),
+            true,
+        ),
+    }
+}
+
+/// Attaches the lock to one interface. With `mark`, traffic control runs behind XDP, because only
+/// an skb can carry a firewall mark.
+pub(super) fn lock(
+    object: &mut Object,
+    link: &Link,
+    wanted: Attach,
+    mark: bool,
+) -> Result<Locked, AttachError> {
+    let has_tcx = explain::kernel_is_at_least(6, 6);
+    let (mode, why, may_change) = choose(link, wanted, has_tcx);
+    let locked = match attach(object, link, mode) {
+        Ok(()) => Locked {
+            interface: link.name.clone(),
+            mode,
+            why,
+        },
+        Err(refused) if may_change => {
+            let mode = if has_tcx { Mode::Tcx } else { Mode::Generic };
+            attach(object, link, mode)?;
+            let why = format!("auto: native XDP is not to be had ({refused})");
+            Locked {
+                interface: link.name.clone(),
+                mode,
+                why,
+            }
+        }
+        Err(refused) => return Err(refused),
+    };
+    if mark && locked.mode != Mode::Tcx {
+        attach(object, link, Mode::Tcx)?;
+    }
+    Ok(locked)
+}
+
+fn attach(object: &mut Object, link: &Link, mode: Mode) -> Result<(), AttachError> {
+    let attached = match mode {
+        Mode::Native => xdp(object, link, XdpMode::Driver)?,
+        Mode::Generic => xdp(object, link, XdpMode::Skb)?,
+        Mode::Tcx => tcx(object, link)?,
+    };
+    attached.map_err(|error| explain(link, mode, error))
+}
+
+fn xdp(
+    object: &mut Object,
+    link: &Link,
+    mode: XdpMode,
+) -> Result<Result<(), ProgramError>, ObjectError> {
+    Ok(object
+        .xdp()?
+        .attach_to_if_index(link.index, mode)
+        .map(|_| ()))
+}
+
+fn tcx(object: &mut Object, link: &Link) -> Result<Result<(), ProgramError>, ObjectError> {
+    // First, so that what it drops costs the programs behind it nothing.
+    let order = TcAttachOptions::TcxOrder(LinkOrder::first());
+    let attached = object
+        .tcx()?
+        .attach_with_options(&link.name, TcAttachType::Ingress, order);
+    Ok(attached.map(|_| ()))
+}
+
+fn explain(link: &Link, mode: Mode, error: ProgramError) -> AttachError {
+    let name = link.name.clone();
+    let errno = errno_of(&error);
+    match (mode, errno) {
+        (Mode::Native | Mode::Generic, Some(libc::EBUSY | libc::EEXIST)) => AttachError::Occupied {
+            name,
+            program: occupant(link),
+        },
+        (Mode::Native, Some(errno @ (libc::EOPNOTSUPP | libc::EINVAL | libc::ERANGE))) => {
+            AttachError::NoNative {
+                name,
+                source: io::Error::from_raw_os_error(errno),
+            }
+        }
+        (Mode::Tcx, _) if !explain::kernel_is_at_least(6, 6) => AttachError::NoTcx { name },
+        (Mode::Native | Mode::Generic | Mode::Tcx, _) => AttachError::Refused {
+            name,
+            mode,
+            source: Box::new(error),
+        },
+    }
+}
+
+/// The first errno in an error and its causes.
+pub(super) fn errno_of(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return error.raw_os_error();
+        }
+        cause = error.source();
+    }
+    None
+}
+
+fn occupant(link: &Link) -> String {
+    let Some(id) = link.xdp_program else {
+        return "an XDP program".to_owned();
+    };
+    let name = loaded_programs()
+        .filter_map(Result::ok)
+        .find(|program| program.id() == id)
+        .and_then(|program| program.name_as_str().map(str::to_owned))
+        .unwrap_or_default();
+    format!("the XDP program `{name}` (id {id})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(name: &str, kind: Option<&str>, addresses: &[&str]) -> Link {
+        Link {
+            index: 1,
+            name: name.to_owned(),
+            ethernet: true,
+            loopback: name == "lo",
+            up: true,
+            kind: kind.map(str::to_owned),
+            bridge_port: false,
+            xdp_program: None,
+            addresses: addresses
+                .iter()
+                .map(|address| address.parse().unwrap())
+                .collect(),
+        }
+    }
+
+    fn names(links: &[Link], listen: &str) -> Vec<String> {
+        let selected = select(links, &Interfaces::Auto, &[listen.parse().unwrap()]).unwrap();
+        selected.iter().map(|link| link.name.clone()).collect()
+    }
+
+    #[test]
+    fn auto_locks_the_interfaces_that_clients_come_in_by() {
+        let mut down = link("eth9", None, &["192.0.2.9"]);
+        down.up = false;
+        let mut tunnel = link("wg0", Some("wireguard"), &["10.9.0.1"]);
+        tunnel.ethernet = false;
+        let links = [
+            link("lo", None, &["127.0.0.1", "::1"]),
+            link("eth0", None, &["192.0.2.1"]),
+            link("eth1", None, &["198.51.100.1", "2001:db8::1"]),
+            link("port", Some("veth"), &[]),
+            down,
+            tunnel,
+        ];
+        assert_eq!(names(&links, "[::]:21"), ["eth0", "eth1"]);
+        assert_eq!(names(&links, "[2001:db8::1]:21"), ["eth1"]);
+        assert_eq!(names(&links, "127.0.0.1:2121"), ["lo"]);
+    }
+
+    #[test]
+    fn a_named_interface_must_be_there_and_readable() {
+        let mut tunnel = link("wg0", Some("wireguard"), &["10.9.0.1"]);
+        tunnel.ethernet = false;
+        let links = [link("eth0", None, &[]), tunnel];
+        let named = |name: &str| Interfaces::Named(vec![name.to_owned()]);
+        let missing = select(&links, &named("eth1"), &[]).unwrap_err().to_string();
+        assert!(
+            missing.contains("`eth1`") && missing.contains("eth0, wg0"),
+            "{missing}"
+        );
+        let unreadable = select(&links, &named("wg0"), &[]);
+        assert!(matches!(unreadable, Err(AttachError::NotEthernet { .. })));
+        assert_eq!(select(&links, &named("eth0"), &[]).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn auto_takes_native_on_hardware_and_tcx_elsewhere() {
+        let hardware = link("eth0", None, &[]);
+        let veth = link("veth0", Some("veth"), &[]);
+        let auto = |link: &Link, has_tcx| choose(link, Attach::Auto, has_tcx).0;
+        assert_eq!(auto(&hardware, true), Mode::Native);
+        assert_eq!(auto(&veth, true), Mode::Tcx);
+        assert_eq!(auto(&link("lo", None, &[]), true), Mode::Tcx);
+        assert_eq!(auto(&veth, false), Mode::Generic);
+        assert_eq!(choose(&veth, Attach::Native, true).0, Mode::Native);
+    }
+}

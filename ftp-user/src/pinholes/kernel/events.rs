@@ -1,0 +1,86 @@
+//! What the kernel half tells: claims and denials, into the log. Denials are limited by a budget
+//! that is granted anew every second, so a flood is a few lines; the counters stay exact.
+
+use std::{io, net::IpAddr};
+
+use aya::{
+    maps::{MapData, MapError, PerCpuArray, PerCpuValues, RingBuf},
+    util::nr_cpus,
+};
+use aya_log::EbpfLogger;
+use ftp_ebpf::{
+    abi::{Event, EventKind},
+    reason::Reason,
+};
+use log::Log;
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// Denials that one CPU may report in a second.
+const DENIALS_PER_SECOND: u32 = 16;
+
+/// Grants every CPU its budget of reported denials.
+pub(super) fn grant(budget: &mut PerCpuArray<MapData, u32>) -> Result<(), MapError> {
+    let cpus = nr_cpus().map_err(|(path, io_error)| {
+        MapError::IoError(io::Error::new(
+            io_error.kind(),
+            format!("{path}: {io_error}"),
+        ))
+    })?;
+    let values = PerCpuValues::try_from(vec![DENIALS_PER_SECOND; cpus])?;
+    budget.set(0, values, 0)
+}
+
+/// Logs events for as long as the daemon lives.
+pub(super) async fn log(events: RingBuf<MapData>) -> io::Result<()> {
+    // SAFETY: a RingBuf owns one open descriptor, its map's, for as long as it lives.
+    let mut events = unsafe { AsyncFd::register_with_interest(events, Interest::READABLE) }?;
+    loop {
+        let mut ready = events.readable_mut().await?;
+        while let Some(bytes) = ready.get_inner_mut().next() {
+            if let Some(event) = read(&bytes) {
+                tell(&event);
+            }
+        }
+        ready.clear_ready();
+    }
+}
+
+/// Passes on the programs' debug messages for as long as the daemon lives.
+pub(super) async fn debug_messages(logger: EbpfLogger<&'static dyn Log>) {
+    // SAFETY: the logger owns one open descriptor, its ring buffer's, for as long as it lives.
+    let logger = unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) };
+    let Ok(mut logger) = logger else {
+        return;
+    };
+    while let Ok(mut ready) = logger.readable_mut().await {
+        ready.get_inner_mut().flush();
+        ready.clear_ready();
+    }
+}
+
+fn read(bytes: &[u8]) -> Option<Event> {
+    if bytes.len() != size_of::<Event>() {
+        return None;
+    }
+    // SAFETY: as long as an Event (checked), whose every bit pattern is a value.
+    Some(unsafe { bytes.as_ptr().cast::<Event>().read_unaligned() })
+}
+
+fn tell(event: &Event) {
+    let tuple = event.tuple;
+    let client = IpAddr::from(tuple.client);
+    let (client_port, port) = (
+        u16::from_be(tuple.client_port_be),
+        u16::from_be(tuple.server_port_be),
+    );
+    let reason = Reason::from_u32(event.reason).map_or("unknown", Reason::name);
+    let session = event.session;
+    match EventKind::from_u32(event.kind) {
+        Some(EventKind::Opened) => tracing::debug!(session, %client, port, "pinhole opened"),
+        Some(EventKind::Claimed) => {
+            tracing::debug!(session, %client, client_port, port, "pinhole claimed");
+        }
+        Some(EventKind::Denied) => tracing::debug!(%client, client_port, port, reason, "denied"),
+        None => tracing::debug!(kind = event.kind, "an event of an unknown kind"),
+    }
+}

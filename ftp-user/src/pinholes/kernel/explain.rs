@@ -1,0 +1,111 @@
+//! Why the kernel half did not start, and what the administrator can do about it.
+
+use std::io;
+
+use aya::{programs::ProgramError, util::KernelVersion};
+
+use super::{
+    acceptor::AcceptorError,
+    attach::{AttachError, errno_of},
+    host::HostError,
+    object::ObjectError,
+};
+
+/// The oldest kernel with everything that the programs use: XDP with more than one buffer.
+const OLDEST_KERNEL: (u8, u8) = (5, 18);
+
+/// Why the kernel half did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Loading needs capabilities that the process lacks.
+    #[error(
+        "loading eBPF programs is not permitted: this process lacks {missing}. Start it as root, \
+         or give it these capabilities. To try the server without enforcement: `--enforce off`"
+    )]
+    Denied {
+        /// The capabilities that are missing.
+        missing: String,
+        /// What was refused.
+        source: Box<ObjectError>,
+    },
+    /// The kernel is too old.
+    #[error(
+        "this kernel ({running}) is older than Linux {}.{}, the first with XDP for packets in \
+         several buffers, which Pinhole needs. To run without enforcement: `--enforce off`",
+        OLDEST_KERNEL.0, OLDEST_KERNEL.1
+    )]
+    OldKernel {
+        /// Its release.
+        running: String,
+        /// What was refused.
+        source: Box<ObjectError>,
+    },
+    /// The kernel refused the object for another reason.
+    #[error(transparent)]
+    Object(ObjectError),
+    /// An interface could not be locked.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// No listener for data connections.
+    #[error(transparent)]
+    Acceptor(#[from] AcceptorError),
+    /// The host could not be examined.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The network namespace could not be opened.
+    #[error("cannot open /proc/self/ns/net: is /proc mounted?")]
+    Namespace(#[source] io::Error),
+    /// The socket lookup program could not be attached.
+    #[error("cannot attach the socket lookup program to this network namespace")]
+    Steer(#[source] Box<ProgramError>),
+}
+
+impl From<ObjectError> for StartError {
+    fn from(error: ObjectError) -> Self {
+        let source = Box::new(error);
+        match errno_of(&*source) {
+            Some(libc::EPERM | libc::EACCES) if !missing_capabilities().is_empty() => {
+                Self::Denied {
+                    missing: missing_capabilities().join(", "),
+                    source,
+                }
+            }
+            _ if !kernel_is_at_least(OLDEST_KERNEL.0, OLDEST_KERNEL.1) => Self::OldKernel {
+                running: release(),
+                source,
+            },
+            _ => Self::Object(*source),
+        }
+    }
+}
+
+/// Whether the running kernel is that version or a later one; unknown counts as later.
+pub(super) fn kernel_is_at_least(major: u8, minor: u8) -> bool {
+    KernelVersion::current().map_or(true, |running| {
+        running >= KernelVersion::new(major, minor, 0)
+    })
+}
+
+fn release() -> String {
+    rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Of the capabilities that loading and attaching need, those that this process does not have.
+fn missing_capabilities() -> Vec<&'static str> {
+    use rustix::thread::{CapabilitySet, capabilities};
+    let has = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
+    if has.contains(CapabilitySet::SYS_ADMIN) && has.contains(CapabilitySet::NET_ADMIN) {
+        return Vec::new();
+    }
+    [
+        (CapabilitySet::BPF, "CAP_BPF"),
+        (CapabilitySet::NET_ADMIN, "CAP_NET_ADMIN"),
+        (CapabilitySet::PERFMON, "CAP_PERFMON"),
+    ]
+    .into_iter()
+    .filter_map(|(capability, name)| (!has.contains(capability)).then_some(name))
+    .collect()
+}

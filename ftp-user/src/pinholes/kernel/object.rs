@@ -1,0 +1,246 @@
+//! The eBPF object: loaded, its read-only settings set, its maps and programs handed out by type.
+
+use std::{io, os::fd::AsFd as _};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{HashMap, Map, MapData, MapError, PerCpuArray, RingBuf, SockMap},
+    programs::{Program, ProgramError, SchedClassifier, SkLookup, Xdp},
+};
+use ftp_ebpf::abi::{self, Address, ClientMask, Pinhole, PinholeKey};
+
+use super::shared_ports::SharedPorts;
+
+/// Built by the build script from the `ftp-ebpf` package.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/pinhole-ebpf"));
+
+/// What is fixed when the programs are loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Which bits of a client's address must match.
+    pub client_mask: ClientMask,
+    /// Firewall mark on admitted packets; 0 for none.
+    pub mark: u32,
+    /// Rows that the table may have.
+    pub max_pinholes: u32,
+    /// Whether the programs log debug messages; when not, that code is not even loaded.
+    pub debug: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            client_mask: ClientMask::EXACT,
+            mark: 0,
+            max_pinholes: 131_072,
+            debug: false,
+        }
+    }
+}
+
+/// The loaded object. Dropping it detaches every program and frees every map.
+pub struct Object {
+    ebpf: Ebpf,
+}
+
+/// Why the kernel half could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum ObjectError {
+    /// The kernel refused a map or the object as a whole.
+    #[error("the kernel refused Pinhole's eBPF object")]
+    Load(#[source] Box<aya::EbpfError>),
+    /// The kernel refused a program.
+    #[error("the kernel refused the eBPF program `{program}`")]
+    Program {
+        /// Its name.
+        program: &'static str,
+        /// aya's account, with the verifier's log where there is one.
+        source: Box<ProgramError>,
+    },
+    /// A map could not be used.
+    #[error("cannot use the eBPF map `{map}`")]
+    Map {
+        /// Its name.
+        map: &'static str,
+        /// aya's account.
+        source: Box<MapError>,
+    },
+    /// A map could not be mapped into memory.
+    #[error("cannot map the eBPF map `{map}` into memory")]
+    Mmap {
+        /// Its name.
+        map: &'static str,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The object that this binary carries lacks something: a fault of the build.
+    #[error("the eBPF object in this binary has no `{0}`: rebuild it with `cargo xtask build`")]
+    Missing(&'static str),
+}
+
+impl Object {
+    /// Loads the maps and all programs; attaches nothing.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refused; `EPERM` where a capability is missing.
+    pub fn load(settings: &Settings) -> Result<Self, ObjectError> {
+        let (mask_v4, mask_v6) = (settings.client_mask.v4, settings.client_mask.v6);
+        // aya-log's level: 0 is below "error", everything is compiled out by the verifier.
+        let log_level: u8 = if settings.debug { 4 } else { 0 };
+        let ebpf = EbpfLoader::new()
+            .override_global(abi::global::CLIENT_MASK_V4, &mask_v4, true)
+            .override_global(abi::global::CLIENT_MASK_V6, &mask_v6, true)
+            .override_global(abi::global::MARK, &settings.mark, true)
+            .override_global("AYA_LOG_LEVEL", &log_level, true)
+            .map_max_entries(abi::map::PINHOLES, settings.max_pinholes)
+            .load(OBJECT)
+            .map_err(|error| ObjectError::Load(Box::new(error)))?;
+        let mut object = Self { ebpf };
+        object.load_program(abi::program::STEER, |program: &mut SkLookup| program.load())?;
+        object.load_program(abi::program::XDP_ADMIT, |program: &mut Xdp| program.load())?;
+        object.load_program(abi::program::TCX_ADMIT, |program: &mut SchedClassifier| {
+            program.load()
+        })?;
+        Ok(object)
+    }
+
+    /// The XDP program.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectError::Missing`].
+    pub fn xdp(&mut self) -> Result<&mut Xdp, ObjectError> {
+        self.program(abi::program::XDP_ADMIT)
+    }
+
+    /// The traffic-control program.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectError::Missing`].
+    pub fn tcx(&mut self) -> Result<&mut SchedClassifier, ObjectError> {
+        self.program(abi::program::TCX_ADMIT)
+    }
+
+    /// The socket-lookup program.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectError::Missing`].
+    pub fn steer(&mut self) -> Result<&mut SkLookup, ObjectError> {
+        self.program(abi::program::STEER)
+    }
+
+    /// The one table.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectError::Missing`], [`ObjectError::Map`]; and so for every map below. Each may be
+    /// taken once.
+    pub fn pinholes(&mut self) -> Result<HashMap<MapData, PinholeKey, Pinhole>, ObjectError> {
+        self.take(abi::map::PINHOLES)
+    }
+
+    /// Ports and policy.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Object::pinholes`], and [`ObjectError::Mmap`].
+    pub fn ports(&mut self) -> Result<SharedPorts, ObjectError> {
+        let map = abi::map::PORTS;
+        let Some(Map::Array(data)) = self.ebpf.map(map) else {
+            return Err(ObjectError::Missing(map));
+        };
+        SharedPorts::map(data.fd().as_fd()).map_err(|source| ObjectError::Mmap { map, source })
+    }
+
+    /// The host's own addresses.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Object::pinholes`].
+    pub fn local_addresses(&mut self) -> Result<HashMap<MapData, Address, u8>, ObjectError> {
+        self.take(abi::map::LOCAL_ADDRESSES)
+    }
+
+    /// One counter for each reason.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Object::pinholes`].
+    pub fn counters(&mut self) -> Result<PerCpuArray<MapData, u64>, ObjectError> {
+        self.take(abi::map::COUNTERS)
+    }
+
+    /// How many denials may still be reported.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Object::pinholes`].
+    pub fn denial_budget(&mut self) -> Result<PerCpuArray<MapData, u32>, ObjectError> {
+        self.take(abi::map::DENIAL_BUDGET)
+    }
+
+    /// What happened.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Object::pinholes`].
+    pub fn events(&mut self) -> Result<RingBuf<MapData>, ObjectError> {
+        self.take(abi::map::EVENTS)
+    }
+
+    /// Where `steer` finds the listeners.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Object::pinholes`].
+    pub fn listeners(&mut self) -> Result<SockMap<MapData>, ObjectError> {
+        self.take(abi::map::LISTENERS)
+    }
+
+    /// For aya-log, which finds its map by itself.
+    pub(super) fn ebpf_mut(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+
+    fn take<M>(&mut self, map: &'static str) -> Result<M, ObjectError>
+    where
+        M: TryFrom<Map, Error = MapError>,
+    {
+        let data = self.ebpf.take_map(map).ok_or(ObjectError::Missing(map))?;
+        M::try_from(data).map_err(|source| ObjectError::Map {
+            map,
+            source: Box::new(source),
+        })
+    }
+
+    fn program<'a, P>(&'a mut self, name: &'static str) -> Result<&'a mut P, ObjectError>
+    where
+        &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
+    {
+        let program = self
+            .ebpf
+            .program_mut(name)
+            .ok_or(ObjectError::Missing(name))?;
+        program.try_into().map_err(|source| ObjectError::Program {
+            program: name,
+            source: Box::new(source),
+        })
+    }
+
+    fn load_program<'a, P: 'a>(
+        &'a mut self,
+        name: &'static str,
+        load: impl FnOnce(&mut P) -> Result<(), ProgramError>,
+    ) -> Result<(), ObjectError>
+    where
+        &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
+    {
+        load(self.program(name)?).map_err(|source| ObjectError::Program {
+            program: name,
+            source: Box::new(source),
+        })
+    }
+}

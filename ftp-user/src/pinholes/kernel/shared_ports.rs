@@ -1,0 +1,66 @@
+//! The one value of the kernel's `PORTS` map, shared by mmap: a port opens or closes without a
+//! system call.
+
+use std::{
+    io,
+    mem::offset_of,
+    os::fd::{AsRawFd as _, BorrowedFd},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use ftp_ebpf::abi::Ports;
+use memmap2::{MmapOptions, MmapRaw};
+
+/// The mapping. Words are read and written as atomics, because the kernel reads them meanwhile.
+pub struct SharedPorts(MmapRaw);
+
+/// One of the two sets of ports.
+#[derive(Clone, Copy, Debug)]
+pub enum Set {
+    /// Shut unless negotiated.
+    Guarded,
+    /// At least one pinhole waits.
+    Waiting,
+}
+
+impl SharedPorts {
+    /// Maps the value of the `PORTS` map.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's: `EPERM` where the map was not made to be mapped, `ENOMEM`.
+    pub(super) fn map(map: BorrowedFd<'_>) -> io::Result<Self> {
+        MmapOptions::new()
+            .len(size_of::<Ports>())
+            .map_raw(map.as_raw_fd())
+            .map(Self)
+    }
+
+    /// Adds or removes `port`. One writer at a time: callers hold the table, or are alone.
+    pub fn set(&self, set: Set, port: u16, member: bool) {
+        let base = match set {
+            Set::Guarded => offset_of!(Ports, guarded),
+            Set::Waiting => offset_of!(Ports, waiting),
+        };
+        let word = self.word(base + Ports::word(port) * size_of::<u64>());
+        // Release: whoever sees the port as waiting must find its row.
+        if member {
+            word.fetch_or(Ports::bit(port), Ordering::Release);
+        } else {
+            word.fetch_and(!Ports::bit(port), Ordering::Release);
+        }
+    }
+
+    /// Replaces the policy bits.
+    pub fn set_policy(&self, policy: u64) {
+        self.word(offset_of!(Ports, policy))
+            .store(policy, Ordering::Release);
+    }
+
+    fn word(&self, offset: usize) -> &AtomicU64 {
+        assert!(offset + size_of::<u64>() <= self.0.len() && offset.is_multiple_of(8));
+        // SAFETY: inside the mapping (checked above), which is page-aligned and lives as long as
+        // `self`; nobody reads or writes it but through atomics here and whole words in BPF.
+        unsafe { AtomicU64::from_ptr(self.0.as_mut_ptr().add(offset).cast()) }
+    }
+}

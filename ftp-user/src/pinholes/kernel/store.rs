@@ -1,0 +1,53 @@
+//! The table's rows in the kernel's maps.
+
+use std::{io, sync::Arc};
+
+use aya::maps::{HashMap, MapData, MapError};
+use ftp_ebpf::abi::{Pinhole, PinholeKey};
+
+use super::{
+    shared_ports::{Set, SharedPorts},
+    table::Store,
+};
+
+/// Writes rows and waiting bits.
+pub(super) struct KernelStore {
+    rows: HashMap<MapData, PinholeKey, Pinhole>,
+    ports: Arc<SharedPorts>,
+}
+
+impl KernelStore {
+    pub(super) fn new(
+        rows: HashMap<MapData, PinholeKey, Pinhole>,
+        ports: Arc<SharedPorts>,
+    ) -> Self {
+        Self { rows, ports }
+    }
+}
+
+impl Store for KernelStore {
+    fn insert(&mut self, key: &PinholeKey, row: &Pinhole) -> io::Result<()> {
+        /// Never write over a row (include/uapi/linux/bpf.h).
+        const BPF_NOEXIST: u64 = 1;
+        self.rows.insert(key, row, BPF_NOEXIST).map_err(into_io)
+    }
+
+    fn remove(&mut self, key: &PinholeKey) -> io::Result<()> {
+        match self.rows.remove(key) {
+            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+            Err(error) => Err(into_io(error)),
+        }
+    }
+
+    fn set_waiting(&mut self, port: u16, waiting: bool) {
+        self.ports.set(Set::Waiting, port, waiting);
+    }
+}
+
+/// Keeps the errno, which tells a full table (`E2BIG`) from a lost privilege.
+fn into_io(error: MapError) -> io::Error {
+    match error {
+        MapError::SyscallError(error) => error.io_error,
+        other => io::Error::other(other),
+    }
+}

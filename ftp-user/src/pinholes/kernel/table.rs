@@ -1,0 +1,304 @@
+//! The pinholes that wait, on the daemon's side: which ports each client holds, who waits for the
+//! connection, when it is too late. Every row of the kernel's table is opened and closed here;
+//! how the kernel is told is behind [`Store`].
+
+use std::{
+    collections::{HashMap, VecDeque, hash_map::Entry},
+    fmt, io,
+    net::{IpAddr, TcpStream},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use ftp_ebpf::abi::{Address, Claim, ClientMask, Pinhole, PinholeKey, Tuple};
+use rand::RngExt as _;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    time::{Instant, timeout, timeout_at},
+};
+
+use crate::{
+    config::PortSet,
+    pinholes::{AcceptError, OpenError, SessionId},
+};
+
+/// The kernel's side of the table. Ports are in host byte order.
+pub(super) trait Store: Send + 'static {
+    /// Adds a row; the kernel admits its client from the return of this call on.
+    fn insert(&mut self, key: &PinholeKey, row: &Pinhole) -> io::Result<()>;
+    /// Removes a row; that it is gone already is no error.
+    fn remove(&mut self, key: &PinholeKey) -> io::Result<()>;
+    /// Says whether any pinhole waits on `port`.
+    fn set_waiting(&mut self, port: u16, waiting: bool);
+}
+
+/// How long things last.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timing {
+    /// From the opening of a pinhole to its deadline.
+    pub(super) connect: Duration,
+    /// How long to wait for a port when the client holds all of them.
+    pub(super) port: Duration,
+}
+
+/// All waiting pinholes.
+pub(super) struct Table {
+    ports: PortSet,
+    mask: ClientMask,
+    timing: Timing,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    store: Box<dyn Store>,
+    next_id: u64,
+    waiting: HashMap<PinholeKey, Waiting>,
+    per_port: HashMap<u16, u32>,
+    /// Free ports of each client and server address that hold at least one.
+    clients: HashMap<(Address, Address), Arc<Semaphore>>,
+    /// In order, because every pinhole lives equally long.
+    deadlines: VecDeque<(Instant, PinholeKey, u64)>,
+}
+
+struct Waiting {
+    /// Tells this pinhole from a later one with the same key.
+    id: u64,
+    connection: oneshot::Sender<TcpStream>,
+    /// One of the client's ports; free for others again when this is dropped.
+    _port: OwnedSemaphorePermit,
+}
+
+/// One waiting pinhole. Dropping it closes it.
+pub(in crate::pinholes) struct Hole {
+    table: Arc<Table>,
+    key: PinholeKey,
+    id: u64,
+    deadline: Instant,
+    connection: oneshot::Receiver<TcpStream>,
+}
+
+impl Table {
+    pub(super) fn new(
+        ports: PortSet,
+        mask: ClientMask,
+        timing: Timing,
+        store: Box<dyn Store>,
+    ) -> Arc<Self> {
+        let inner = Inner {
+            store,
+            next_id: 1,
+            waiting: HashMap::new(),
+            per_port: HashMap::new(),
+            clients: HashMap::new(),
+            deadlines: VecDeque::new(),
+        };
+        Arc::new(Self {
+            ports,
+            mask,
+            timing,
+            inner: Mutex::new(inner),
+        })
+    }
+
+    /// Opens a pinhole on a random port that this client does not hold already.
+    ///
+    /// The key holds the client, so clients do not take ports from each other; but those behind
+    /// one address share its ports, and take turns when all of them wait.
+    pub(super) async fn open(
+        self: &Arc<Self>,
+        session: SessionId,
+        client: IpAddr,
+        server: IpAddr,
+    ) -> Result<Hole, OpenError> {
+        let client = self.mask.apply(client.into());
+        let server = Address::from(server);
+        let free = self.free_ports(client, server);
+        let port = match timeout(self.timing.port, free.acquire_owned()).await {
+            Ok(Ok(permit)) => permit,
+            Ok(Err(_)) | Err(_) => {
+                return Err(OpenError::NoPort(self.timing.port));
+            }
+        };
+        self.insert(session, client, server, port)
+    }
+
+    /// Hands an accepted connection to the session that waits for it. Its pinhole is gone when
+    /// this returns. Gives the connection back where no pinhole waits (any more) for it.
+    pub(super) fn deliver(&self, tuple: &Tuple, connection: TcpStream) -> Result<(), TcpStream> {
+        let removed = self.lock().remove(&tuple.key(&self.mask), None);
+        match removed {
+            // A session that has just given up drops its end; then nobody waits.
+            Some(waiting) => waiting.connection.send(connection),
+            None => Err(connection),
+        }
+    }
+
+    /// Closes every pinhole past its deadline. The kernel admits nobody from the deadline on by
+    /// itself; this frees the row and the client's port.
+    pub(super) fn sweep(&self, now: Instant) {
+        let mut inner = self.lock();
+        while let Some(&(deadline, key, id)) = inner.deadlines.front() {
+            let over = deadline <= now;
+            let gone = inner
+                .waiting
+                .get(&key)
+                .is_none_or(|waiting| waiting.id != id);
+            if !over && !gone {
+                break;
+            }
+            inner.deadlines.pop_front();
+            if !gone {
+                inner.remove(&key, Some(id));
+            }
+        }
+    }
+
+    fn free_ports(&self, client: Address, server: Address) -> Arc<Semaphore> {
+        let mut inner = self.lock();
+        let all = || Arc::new(Semaphore::new(self.ports.len()));
+        Arc::clone(inner.clients.entry((client, server)).or_insert_with(all))
+    }
+
+    fn insert(
+        self: &Arc<Self>,
+        session: SessionId,
+        client: Address,
+        server: Address,
+        port_permit: OwnedSemaphorePermit,
+    ) -> Result<Hole, OpenError> {
+        let mut inner = self.lock();
+        let key = inner
+            .free_key(&self.ports, client, server)
+            .ok_or(OpenError::NoPort(self.timing.port))?;
+        let port = u16::from_be(key.port_be);
+        let row = Pinhole {
+            session,
+            deadline_ns: super::clock::monotonic_ns()
+                .saturating_add(u64::try_from(self.timing.connect.as_nanos()).unwrap_or(u64::MAX)),
+            claim: Claim::FREE,
+        };
+        if let Err(source) = inner.store.insert(&key, &row) {
+            inner.forget_idle_client(&key);
+            return Err(OpenError::Kernel { port, source });
+        }
+        let count = inner.per_port.entry(port).or_insert(0);
+        *count += 1;
+        if *count == 1 {
+            inner.store.set_waiting(port, true);
+        }
+        let id = inner.next_id;
+        inner.next_id += 1;
+        let deadline = Instant::now() + self.timing.connect;
+        let (sender, connection) = oneshot::channel();
+        inner.waiting.insert(
+            key,
+            Waiting {
+                id,
+                connection: sender,
+                _port: port_permit,
+            },
+        );
+        inner.deadlines.push_back((deadline, key, id));
+        drop(inner);
+        tracing::debug!(session, client = %IpAddr::from(client), port, "pinhole opened");
+        Ok(Hole {
+            table: Arc::clone(self),
+            key,
+            id,
+            deadline,
+            connection,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // No code below panics halfway through a change; and closing must go on in any case.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// A key of this client that no pinhole has: a random port, or the next free one after it.
+    fn free_key(&self, ports: &PortSet, client: Address, server: Address) -> Option<PinholeKey> {
+        let start = rand::rng().random_range(0..ports.len().max(1));
+        (0..ports.len())
+            .filter_map(|step| ports.nth((start + step) % ports.len()))
+            .map(|port| PinholeKey {
+                client,
+                server,
+                port_be: port.to_be(),
+                zero: 0,
+            })
+            .find(|key| !self.waiting.contains_key(key))
+    }
+
+    /// Removes the pinhole with this key, if it is the one with this id.
+    fn remove(&mut self, key: &PinholeKey, id: Option<u64>) -> Option<Waiting> {
+        let Entry::Occupied(entry) = self.waiting.entry(*key) else {
+            return None;
+        };
+        if id.is_some_and(|id| id != entry.get().id) {
+            return None;
+        }
+        let waiting = entry.remove();
+        let port = u16::from_be(key.port_be);
+        if let Entry::Occupied(mut count) = self.per_port.entry(port) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+                self.store.set_waiting(port, false);
+            }
+        }
+        if let Err(error) = self.store.remove(key) {
+            // The row admits nobody after its deadline, and its connections find no session.
+            tracing::error!(port, %error, "the kernel kept a pinhole that was to be removed");
+        }
+        self.forget_idle_client(key);
+        Some(waiting)
+    }
+
+    /// The permit that is about to be dropped is the last one out: the table's and its own are the
+    /// only references to the semaphore.
+    fn forget_idle_client(&mut self, key: &PinholeKey) {
+        if let Entry::Occupied(client) = self.clients.entry((key.client, key.server))
+            && Arc::strong_count(client.get()) <= 2
+        {
+            client.remove();
+        }
+    }
+}
+
+impl fmt::Debug for Hole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hole")
+            .field("key", &self.key)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Hole {
+    /// The port, host byte order.
+    pub(in crate::pinholes) fn port(&self) -> u16 {
+        u16::from_be(self.key.port_be)
+    }
+
+    /// The client's connection, or an error at the deadline.
+    pub(in crate::pinholes) async fn accept(&mut self) -> Result<TcpStream, AcceptError> {
+        match timeout_at(self.deadline, &mut self.connection).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(_)) | Err(_) => Err(AcceptError::Deadline(self.table.timing.connect)),
+        }
+    }
+}
+
+impl Drop for Hole {
+    fn drop(&mut self) {
+        if self.table.lock().remove(&self.key, Some(self.id)).is_some() {
+            tracing::debug!(port = self.port(), "pinhole closed");
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;
