@@ -1,1 +1,63 @@
-//! auth
+//! Who may log in, and as whom: accounts, their rights, passwords and the users file. No FTP here.
+
+mod accounts;
+mod hash;
+mod password;
+mod rights;
+mod users;
+
+pub use accounts::{Account, Accounts};
+pub use hash::Hash;
+pub use password::Password;
+pub use rights::Rights;
+pub use users::{User, Users, UsersFile};
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::config::{Problem, lines};
+
+/// What can go wrong with accounts, outside of a login.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// The users file could not be read or written.
+    #[error("{}: cannot {action} the users file: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// "read", "lock", "write", ...
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The users file says things that cannot be: a line each, with its place.
+    #[error("{}", lines(.0))]
+    Invalid(Vec<Problem>),
+    /// A name that no user can have.
+    #[error("\"{}\" cannot be a user's name: {problem}", name.escape_debug())]
+    BadName {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// There is a user of this name already.
+    #[error(
+        "there is a user \"{0}\" already; `pinhole user passwd {0}` gives them another password"
+    )]
+    Exists(String),
+    /// There is no user of this name.
+    #[error("there is no user \"{name}\" in {}", path.display())]
+    Unknown {
+        /// The name.
+        name: String,
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// A password that cannot be one.
+    #[error("the password cannot be used: {0}")]
+    BadPassword(&'static str),
+    /// Hashing failed: no random numbers, or no memory.
+    #[error("the password could not be hashed: {0}")]
+    Hash(argon2::password_hash::Error),
+}

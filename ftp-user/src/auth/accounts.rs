@@ -1,0 +1,216 @@
+//! The accounts that sessions log in to, and the check of a password at login.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use super::users::is_anonymous;
+use super::{AuthError, Hash, Password, Rights, UsersFile};
+use crate::config::Config;
+
+/// Somebody who is logged in, and what they may do where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// The name that logged in; "anonymous" for an anonymous session.
+    pub name: String,
+    /// The directory on this host that they see as "/".
+    pub root: PathBuf,
+    /// What they may do in it.
+    pub rights: Rights,
+}
+
+/// All accounts, as they were when they were loaded. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Accounts {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    anonymous: Option<Arc<Account>>,
+    users: HashMap<Vec<u8>, (Hash, Arc<Account>)>,
+    /// Verified in place of a user that is not there, so that both take the same time.
+    nobody: Hash,
+    /// A hash takes a core and 19 MiB for some 20 ms. More at once than there are cores finish no sooner.
+    hashing: Arc<Semaphore>,
+}
+
+impl Accounts {
+    /// The anonymous account, if the configuration has one, and all of its users file.
+    pub fn load(config: &Config) -> Result<Accounts, AuthError> {
+        let anonymous = config.anonymous.as_ref().map(|anonymous| {
+            Arc::new(Account {
+                name: "anonymous".to_owned(),
+                root: anonymous.root.clone(),
+                rights: Rights::READ_ONLY,
+            })
+        });
+        let mut users = HashMap::new();
+        if let Some(path) = &config.users {
+            for user in UsersFile::new(path).load()?.iter() {
+                let account = Arc::new(Account {
+                    name: user.name.clone(),
+                    root: user.root.clone(),
+                    rights: user.rights,
+                });
+                users.insert(user.name.clone().into_bytes(), (user.hash.clone(), account));
+            }
+        }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Accounts {
+            inner: Arc::new(Inner {
+                anonymous,
+                users,
+                nobody: Hash::of_nobody()?,
+                hashing: Arc::new(Semaphore::new(cores)),
+            }),
+        })
+    }
+
+    /// Who logs in without a password, if anybody.
+    pub fn anonymous(&self) -> Option<Arc<Account>> {
+        self.inner.anonymous.clone()
+    }
+
+    /// Whether USER with this name asks for the anonymous account: "anonymous" or "ftp", in any case.
+    pub fn is_anonymous(name: &[u8]) -> bool {
+        is_anonymous(name)
+    }
+
+    /// All users with a password, in no order.
+    pub fn users(&self) -> impl Iterator<Item = &Account> {
+        self.inner
+            .users
+            .values()
+            .map(|(_, account)| account.as_ref())
+    }
+
+    /// The account of `name` if `password` is its password. A name that is not there costs as much
+    /// as a wrong password, and the hash is computed away from the async threads.
+    pub async fn verify(&self, name: &[u8], password: Password) -> Option<Arc<Account>> {
+        let (hash, account) = match self.inner.users.get(name) {
+            Some((hash, account)) => (hash.clone(), Some(Arc::clone(account))),
+            None => (self.inner.nobody.clone(), None),
+        };
+        let turn = Arc::clone(&self.inner.hashing).acquire_owned().await.ok()?;
+        let checked = tokio::task::spawn_blocking(move || {
+            let right = hash.verify(&password);
+            // Here and not in the caller, who may be gone by now while the hash goes on.
+            drop(turn);
+            right
+        });
+        match checked.await {
+            Ok(true) => account,
+            Ok(false) => None,
+            Err(error) => {
+                tracing::error!(%error, "a password could not be checked");
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::auth::User;
+    use crate::config::Anonymous;
+
+    fn password(text: &str) -> Password {
+        Password::new(text.into())
+    }
+
+    fn accounts() -> Accounts {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("users.toml");
+        let user = User {
+            name: "alice".to_owned(),
+            hash: Hash::new(&password("secret")).unwrap(),
+            root: "/srv/alice".into(),
+            rights: Rights::ALL,
+        };
+        UsersFile::new(&path).add(user).unwrap();
+        Accounts::load(&Config {
+            users: Some(path),
+            anonymous: Some(Anonymous {
+                root: "/srv/ftp".into(),
+            }),
+            ..Config::default()
+        })
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn logs_in_who_knows_the_password() {
+        let accounts = accounts();
+        let alice = accounts.verify(b"alice", password("secret")).await.unwrap();
+        assert_eq!(alice.name, "alice");
+        assert_eq!(alice.root, PathBuf::from("/srv/alice"));
+        assert_eq!(alice.rights, Rights::ALL);
+        for (name, word) in [
+            ("alice", ""),
+            ("alice", "Secret"),
+            ("Alice", "secret"),
+            ("bob", "secret"),
+            ("", ""),
+            ("anonymous", "secret"),
+        ] {
+            let result = accounts.verify(name.as_bytes(), password(word)).await;
+            assert_eq!(result, None, "{name} {word}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_unknown_name_costs_as_much_as_a_wrong_password() {
+        let accounts = accounts();
+        let time = async |name: &'static [u8]| {
+            let mut times: Vec<Duration> = Vec::new();
+            for _ in 0..5 {
+                let start = Instant::now();
+                assert_eq!(accounts.verify(name, password("wrong")).await, None);
+                times.push(start.elapsed());
+            }
+            times.sort();
+            times[0]
+        };
+        let (known, unknown) = (time(b"alice").await, time(b"bob").await);
+        // A lookup alone would be a thousand times faster; the margin is for a loaded machine.
+        assert!(unknown > known / 4, "{unknown:?} against {known:?}");
+        assert!(unknown > Duration::from_millis(1), "{unknown:?}");
+    }
+
+    #[tokio::test]
+    async fn no_more_hashes_at_once_than_cores() {
+        let accounts = accounts();
+        let cores = accounts.inner.hashing.available_permits();
+        assert!(cores >= 1);
+        let logins: Vec<_> = (0..cores * 4)
+            .map(|_| {
+                let accounts = accounts.clone();
+                tokio::spawn(async move { accounts.verify(b"alice", password("secret")).await })
+            })
+            .collect();
+        for login in logins {
+            assert!(login.await.unwrap().is_some());
+        }
+        assert_eq!(accounts.inner.hashing.available_permits(), cores);
+    }
+
+    #[test]
+    fn anonymous_is_read_only_and_only_there_when_wanted() {
+        let anonymous = accounts().anonymous().unwrap();
+        assert_eq!(anonymous.rights, Rights::READ_ONLY);
+        assert_eq!(
+            Accounts::load(&Config::default()).unwrap().anonymous(),
+            None
+        );
+        assert!(Accounts::is_anonymous(b"Anonymous") && Accounts::is_anonymous(b"ftp"));
+        assert!(!Accounts::is_anonymous(b"alice"));
+    }
+}

@@ -1,0 +1,304 @@
+//! The users file: TOML that `pinhole user` writes and the daemon reads. Rewritten as a whole, under a
+//! lock, by renaming a finished file over the old one: a reader sees the old or the new, never half.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+
+use super::{AuthError, Hash, Password, Rights};
+use crate::config::{Problem, Unreadable, read_text};
+
+const HEADER: &str = "\
+# The users of Pinhole. `pinhole user add|passwd|del|list` edits this file; comments are not kept.
+# rights: \"all\", \"read-only\", or a list of \"read\", \"list\", \"write\", \"append\", \"delete\", \"rename\",
+# \"mkdir\".
+";
+
+/// A user with a password.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    /// What USER says.
+    pub name: String,
+    /// Of the password.
+    pub hash: Hash,
+    /// The directory they see as "/".
+    pub root: PathBuf,
+    /// What they may do in it.
+    #[serde(default = "all")]
+    pub rights: Rights,
+}
+
+fn all() -> Rights {
+    Rights::ALL
+}
+
+/// All users of a file, in its order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Users(Vec<User>);
+
+/// Where a users file is.
+#[derive(Debug, Clone)]
+pub struct UsersFile {
+    path: PathBuf,
+}
+
+impl Users {
+    /// Reads the text of the users file `path`.
+    pub fn parse(path: &Path, text: &str) -> Result<Users, AuthError> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Document {
+            #[serde(default)]
+            user: Vec<Spanned<User>>,
+        }
+
+        let document: Document = toml::from_str(text)
+            .map_err(|error| AuthError::Invalid(vec![Problem::from_toml(path, text, &error)]))?;
+        let mut problems = Vec::new();
+        let mut users: Vec<User> = Vec::new();
+        for user in document.user {
+            let at = user.span().start;
+            let user = user.into_inner();
+            let mut wrong = |message: String| problems.push(Problem::at(path, text, at, message));
+            if let Err(error) = check_name(&user.name) {
+                wrong(error.to_string());
+            }
+            if users.iter().any(|other| other.name == user.name) {
+                wrong(format!(
+                    "there is a user \"{}\" further up already",
+                    user.name
+                ));
+            }
+            if !user.root.is_absolute() {
+                wrong(format!(
+                    "the root of \"{}\" must be an absolute path such as \"/srv/{}\"",
+                    user.name, user.name
+                ));
+            }
+            users.push(user);
+        }
+        if problems.is_empty() {
+            Ok(Users(users))
+        } else {
+            Err(AuthError::Invalid(problems))
+        }
+    }
+
+    /// All users.
+    pub fn iter(&self) -> impl Iterator<Item = &User> {
+        self.0.iter()
+    }
+
+    /// Adds a user.
+    pub fn add(&mut self, user: User) -> Result<(), AuthError> {
+        check_name(&user.name)?;
+        if self.0.iter().any(|other| other.name == user.name) {
+            return Err(AuthError::Exists(user.name));
+        }
+        self.0.push(user);
+        Ok(())
+    }
+
+    /// Gives a user another password. `false`: there is no such user.
+    pub fn set_hash(&mut self, name: &str, hash: Hash) -> bool {
+        let user = self.0.iter_mut().find(|user| user.name == name);
+        user.map(|user| user.hash = hash).is_some()
+    }
+
+    /// Removes a user. `false`: there is no such user.
+    pub fn remove(&mut self, name: &str) -> bool {
+        let before = self.0.len();
+        self.0.retain(|user| user.name != name);
+        self.0.len() < before
+    }
+
+    fn to_text(&self) -> Result<String, toml::ser::Error> {
+        #[derive(Serialize)]
+        struct Document<'a> {
+            user: &'a [User],
+        }
+
+        let body = toml::to_string(&Document { user: &self.0 })?;
+        Ok(format!("{HEADER}\n{body}"))
+    }
+}
+
+impl UsersFile {
+    /// The users file at `path`, which need not be there yet.
+    pub fn new(path: impl Into<PathBuf>) -> UsersFile {
+        UsersFile { path: path.into() }
+    }
+
+    /// Reads all users.
+    pub fn load(&self) -> Result<Users, AuthError> {
+        let text = read_text(&self.path).map_err(|unreadable| match unreadable {
+            Unreadable::Io(source) => self.failed("read", source),
+            Unreadable::Text(problem) => AuthError::Invalid(vec![problem]),
+        })?;
+        Users::parse(&self.path, &text)
+    }
+
+    /// Adds a user, making the file and its folder if need be.
+    pub fn add(&self, user: User) -> Result<(), AuthError> {
+        self.make_folder()?;
+        self.edit(|users| users.add(user))
+    }
+
+    /// Gives a user another password.
+    pub fn set_password(&self, name: &str, password: &Password) -> Result<(), AuthError> {
+        let hash = Hash::new(password)?;
+        self.edit(|users| self.known(name, users.set_hash(name, hash)))
+    }
+
+    /// Removes a user.
+    pub fn remove(&self, name: &str) -> Result<(), AuthError> {
+        self.edit(|users| self.known(name, users.remove(name)))
+    }
+
+    /// Says that there is no user `name`, before anybody is asked for a password in vain.
+    pub fn must_have(&self, name: &str) -> Result<(), AuthError> {
+        let users = self.load()?;
+        self.known(name, users.iter().any(|user| user.name == name))
+    }
+
+    /// Says that `name` is taken or not possible, before anybody is asked for a password in vain.
+    pub fn must_not_have(&self, name: &str) -> Result<(), AuthError> {
+        check_name(name)?;
+        let users = self.load_or_none()?;
+        match users.iter().any(|user| user.name == name) {
+            true => Err(AuthError::Exists(name.to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    fn known(&self, name: &str, known: bool) -> Result<(), AuthError> {
+        known.then_some(()).ok_or_else(|| AuthError::Unknown {
+            name: name.to_owned(),
+            path: self.path.clone(),
+        })
+    }
+
+    /// Reads, changes and rewrites the file while nobody else does.
+    fn edit(
+        &self,
+        change: impl FnOnce(&mut Users) -> Result<(), AuthError>,
+    ) -> Result<(), AuthError> {
+        // Through a link, the file behind it is rewritten, and the link stays.
+        let target = match fs::canonicalize(&self.path) {
+            Ok(target) => target,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.path.clone(),
+            Err(error) => return Err(self.failed("find", error)),
+        };
+        let folder = match target.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let lock = File::open(folder).map_err(|error| self.failed("lock the folder of", error))?;
+        self.lock(&lock)?;
+        let mut users = self.load_or_none()?;
+        change(&mut users)?;
+        self.replace(&target, folder, &lock, &users)
+    }
+
+    fn load_or_none(&self) -> Result<Users, AuthError> {
+        match self.load() {
+            Err(AuthError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(Users::default())
+            }
+            loaded => loaded,
+        }
+    }
+
+    /// Locks the folder: the file itself is replaced by every edit, and a lock on it with it.
+    fn lock(&self, folder: &File) -> Result<(), AuthError> {
+        match rustix::fs::flock(folder, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => {
+                tracing::info!("waiting for another `pinhole user` to finish");
+                rustix::io::retry_on_intr(|| {
+                    rustix::fs::flock(folder, FlockOperation::LockExclusive)
+                })
+            }
+            locked => locked,
+        }
+        .map_err(|errno| self.failed("lock the folder of", errno.into()))
+    }
+
+    fn replace(
+        &self,
+        target: &Path,
+        folder: &Path,
+        lock: &File,
+        users: &Users,
+    ) -> Result<(), AuthError> {
+        let failed = |error| self.failed("write", error);
+        let text = users
+            .to_text()
+            .map_err(|error| failed(io::Error::other(error)))?;
+        // Made with mode 0600, in the same folder, so that it can be renamed over the old one.
+        let mut new = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+        if let Ok(old) = fs::metadata(target) {
+            // The daemon may read the file as another user than root.
+            std::os::unix::fs::fchown(new.as_file(), Some(old.uid()), Some(old.gid()))
+                .map_err(failed)?;
+        }
+        new.write_all(text.as_bytes()).map_err(failed)?;
+        new.as_file().sync_all().map_err(failed)?;
+        new.persist(target).map_err(|error| failed(error.error))?;
+        lock.sync_all().map_err(failed)
+    }
+
+    fn make_folder(&self) -> Result<(), AuthError> {
+        match self.path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => DirBuilder::new()
+                .recursive(true)
+                .mode(0o755)
+                .create(folder)
+                .map_err(|error| self.failed("make the folder of", error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn failed(&self, action: &'static str, source: io::Error) -> AuthError {
+        AuthError::File {
+            path: self.path.clone(),
+            action,
+            source,
+        }
+    }
+}
+
+/// RFC 959 section 5.3.2: <username> is a <string>; and it has to be told from the anonymous ones.
+fn check_name(name: &str) -> Result<(), AuthError> {
+    let problem = if name.is_empty() {
+        "it is empty"
+    } else if name.len() > 64 {
+        "it is longer than 64 bytes"
+    } else if name.chars().any(char::is_control) {
+        "it has a control character in it"
+    } else if name.trim() != name {
+        "it begins or ends with a space"
+    } else if is_anonymous(name.as_bytes()) {
+        "it means an anonymous session"
+    } else {
+        return Ok(());
+    };
+    Err(AuthError::BadName {
+        name: name.to_owned(),
+        problem,
+    })
+}
+
+/// Whether USER with this name asks for an anonymous session (RFC 1635).
+pub(super) fn is_anonymous(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"anonymous") || name.eq_ignore_ascii_case(b"ftp")
+}
+
+#[cfg(test)]
+mod tests;
