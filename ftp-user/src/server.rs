@@ -1,1 +1,360 @@
-//! server
+//! Listening sockets, admission of control connections, and the end of it all.
+//!
+//! What a control connection says is `session`'s.
+
+use crate::auth::Accounts;
+use crate::config::{Config, Limits};
+use crate::pinholes::{Pinholes, SessionId};
+use crate::proto::{Code, Reply};
+use crate::session::{self, Context, Ends, Stop};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// Connections that the kernel holds for us while we are busy.
+const BACKLOG: i32 = 1024;
+/// How long to leave the kernel alone that cannot give us another descriptor.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(200);
+/// How long sessions get to say 421 once their transfers are over.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// A client whose host vanished is noticed after this long without traffic.
+const KEEPALIVE: Duration = Duration::from_secs(120);
+
+/// Why the server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {source}{}", hint(.source))]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Nothing to listen on.
+    #[error("there is no address to listen on; name one in `listen` or with --listen")]
+    NoAddress,
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need CAP_NET_BIND_SERVICE, or choose another with --listen"
+        }
+        io::ErrorKind::AddrInUse => "; another server has it (`ss -ltnp` says which)",
+        io::ErrorKind::AddrNotAvailable => "; no interface has this address",
+        _ => "",
+    }
+}
+
+/// Serves until `stop` resolves, then ends every session with 421. Transfers may go on for
+/// `timeouts.drain`. Logs `listening on ADDR` for each address and `ready` once all are bound.
+pub async fn serve(
+    config: Arc<Config>,
+    accounts: Accounts,
+    pinholes: Pinholes,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let listeners = bind_all(&config.listen)?;
+    let (stop_sessions, stopping) = watch::channel(Stop::No);
+    let drain = config.timeouts.drain;
+    let admission = Arc::new(Admission::new(config.limits.clone()));
+    let context = Arc::new(Context {
+        config,
+        accounts,
+        pinholes,
+        stop: stopping,
+    });
+
+    let (accepted, mut arrivals) = mpsc::channel(64);
+    let mut acceptors = JoinSet::new();
+    for listener in listeners {
+        acceptors.spawn(accept(listener, accepted.clone()));
+    }
+    drop(accepted);
+    tracing::info!("ready");
+
+    let mut sessions = JoinSet::new();
+    let mut next_id: SessionId = 1;
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut stop => break,
+            Some(ended) = sessions.join_next() => report(ended),
+            Some((stream, ends)) = arrivals.recv() => {
+                let id = next_id;
+                next_id += 1;
+                match admission.admit(ends.client.ip()) {
+                    Ok(ticket) => {
+                        let context = Arc::clone(&context);
+                        sessions.spawn(async move {
+                            session::run(stream, id, ends, context).await;
+                            drop(ticket);
+                        });
+                    }
+                    Err(why) => {
+                        tracing::warn!(client = %ends.client.ip(), why, "session refused");
+                        sessions.spawn(turn_away(stream, why));
+                    }
+                }
+            }
+        }
+    }
+
+    // Nobody new, then everybody out.
+    acceptors.shutdown().await;
+    drop(arrivals);
+    tracing::info!(sessions = sessions.len(), "stopping");
+    let by = Instant::now() + drain;
+    stop_sessions.send_replace(Stop::By(by));
+    let all_ended = async {
+        while let Some(ended) = sessions.join_next().await {
+            report(ended);
+        }
+    };
+    if tokio::time::timeout_at(by + FAREWELL, all_ended)
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            sessions = sessions.len(),
+            "cutting sessions that do not end"
+        );
+        sessions.shutdown().await;
+    }
+    Ok(())
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a session failed");
+    }
+}
+
+fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ServeError> {
+    if addresses.is_empty() {
+        return Err(ServeError::NoAddress);
+    }
+    let mut listeners = Vec::with_capacity(addresses.len());
+    for &address in addresses {
+        let listener = bind(address).map_err(|source| ServeError::Listen { address, source })?;
+        // The kernel chose the port if the configuration did not.
+        let bound = listener.local_addr().unwrap_or(address);
+        tracing::info!("listening on {bound}");
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // `[::]` serves IPv4 as well, whatever net.ipv6.bindv6only says.
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket.into())
+}
+
+async fn accept(listener: TcpListener, arrivals: mpsc::Sender<(TcpStream, Ends)>) {
+    let mut complained = false;
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                complained = false;
+                match prepare(&stream, peer) {
+                    Ok(ends) => {
+                        if arrivals.send((stream, ends)).await.is_err() {
+                            return;
+                        }
+                    }
+                    // It ended before we looked at it.
+                    Err(error) => tracing::debug!(%peer, %error, "lost before its first reply"),
+                }
+            }
+            // accept(2): the connection ended, or the network told of an error of its own.
+            Err(error) if !is_ours(&error) => tracing::debug!(%error, "accept"),
+            Err(error) => {
+                if !complained {
+                    tracing::error!(%error, "cannot accept connections; will go on trying");
+                }
+                complained = true;
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
+            }
+        }
+    }
+}
+
+/// Is this a shortage of ours, which trying again at once would not end?
+fn is_ours(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::INVAL)
+    )
+}
+
+fn prepare(stream: &TcpStream, peer: SocketAddr) -> io::Result<Ends> {
+    // Replies are small and each is waited for.
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    // The urgent byte of a Telnet Synch stays in its place in the line (RFC 854, RFC 959 §4.1.3).
+    socket.set_out_of_band_inline(true)?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+    Ok(Ends {
+        client: unmapped(peer),
+        server: unmapped(stream.local_addr()?),
+    })
+}
+
+/// An IPv4 client of a dual-stack listener is an IPv4 client.
+fn unmapped(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(v4) => SocketAddr::from((v4, address.port())),
+        // As it is: it may name an interface.
+        IpAddr::V6(_) => address,
+    }
+}
+
+async fn turn_away(mut stream: TcpStream, why: &'static str) {
+    let mut bytes = Vec::new();
+    Reply::new(Code::ServiceUnavailable, why).encode(&mut bytes);
+    // It is a courtesy; a client that does not take it is closed like any other.
+    let _ = tokio::time::timeout(FAREWELL, stream.write_all(&bytes)).await;
+}
+
+/// Counts sessions against the limits.
+#[derive(Debug)]
+struct Admission {
+    limits: Limits,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    all: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+impl Admission {
+    fn new(limits: Limits) -> Admission {
+        Admission {
+            limits,
+            counts: Mutex::default(),
+        }
+    }
+
+    fn admit(self: &Arc<Self>, client: IpAddr) -> Result<Ticket, &'static str> {
+        let reached = |limit: usize, count: usize| limit != 0 && count >= limit;
+        let mut counts = self.lock();
+        if reached(self.limits.sessions, counts.all) {
+            return Err("Too many sessions; try again later.");
+        }
+        let here = counts.by_address.get(&client).copied().unwrap_or(0);
+        if reached(self.limits.sessions_per_address, here) {
+            return Err("Too many sessions from your address.");
+        }
+        counts.all += 1;
+        counts.by_address.insert(client, here + 1);
+        Ok(Ticket {
+            admission: Arc::clone(self),
+            client,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        // Counts are whole after every operation on them.
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One admitted session; its drop makes room.
+#[derive(Debug)]
+struct Ticket {
+    admission: Arc<Admission>,
+    client: IpAddr,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut counts = self.admission.lock();
+        counts.all = counts.all.saturating_sub(1);
+        if let Some(here) = counts.by_address.get_mut(&self.client) {
+            *here = here.saturating_sub(1);
+            if *here == 0 {
+                counts.by_address.remove(&self.client);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission(sessions: usize, sessions_per_address: usize) -> Arc<Admission> {
+        let limits = Limits {
+            sessions,
+            sessions_per_address,
+            ..Config::default().limits
+        };
+        Arc::new(Admission::new(limits))
+    }
+
+    #[test]
+    fn limits_hold_until_a_session_ends() {
+        let (a, b) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let admission = admission(2, 1);
+        let first = admission.admit(a).unwrap();
+        assert!(admission.admit(a).unwrap_err().contains("your address"));
+        let _second = admission.admit(b).unwrap();
+        assert!(admission.admit("::1".parse().unwrap()).is_err());
+        drop(first);
+        assert!(admission.admit(a).is_ok());
+        assert_eq!(admission.lock().by_address.len(), 1);
+    }
+
+    #[test]
+    fn zero_is_no_limit() {
+        let admission = admission(0, 0);
+        let client = "192.0.2.1".parse().unwrap();
+        let tickets: Vec<_> = (0..100).map(|_| admission.admit(client).unwrap()).collect();
+        assert_eq!(admission.lock().all, tickets.len());
+    }
+
+    #[tokio::test]
+    async fn a_taken_address_says_what_to_do() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let error = bind_all(&[taken.local_addr().unwrap()]).unwrap_err();
+        assert!(error.to_string().contains("ss -ltnp"), "{error}");
+    }
+
+    #[test]
+    fn mapped_addresses_are_unmapped() {
+        let mapped = "[::ffff:192.0.2.1]:21".parse().unwrap();
+        assert_eq!(unmapped(mapped), "192.0.2.1:21".parse().unwrap());
+        let link_local = SocketAddr::V6(std::net::SocketAddrV6::new(
+            "fe80::1".parse().unwrap(),
+            21,
+            0,
+            3,
+        ));
+        assert_eq!(unmapped(link_local), link_local);
+    }
+}

@@ -15,6 +15,7 @@ pub mod ascii;
 pub mod command;
 pub mod help;
 pub mod line;
+pub mod listing;
 pub mod parse;
 pub mod reply;
 pub mod text;

@@ -1,1 +1,208 @@
-//! session
+//! One session: one task that reads commands, answers each, and runs at most one transfer.
+//!
+//! A file per command family; `dispatch` knows them all, `policy` says who may use which. Bytes on
+//! the data connection are `transfer`'s, ports are `negotiate`'s, what a line means is `proto`'s.
+
+mod data;
+mod directory;
+mod dispatch;
+mod file;
+mod info;
+mod list;
+mod login;
+mod outcome;
+mod parameters;
+mod policy;
+mod retrieve;
+mod state;
+mod store;
+mod transfer;
+
+#[cfg(test)]
+mod tests;
+
+use crate::auth::Accounts;
+use crate::config::Config;
+use crate::control::{Control, ControlError};
+use crate::negotiate::Negotiated;
+use crate::pinholes::{Pinholes, SessionId};
+use crate::proto::line::LineError;
+use crate::proto::{Code, Reply};
+use crate::vfs::{Vfs, VfsError};
+use state::{Login, Parameters, Pending, User};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// What all sessions share.
+#[derive(Debug)]
+pub struct Context {
+    /// The configuration they were started with.
+    pub config: Arc<Config>,
+    /// Who may log in.
+    pub accounts: Accounts,
+    /// Where data connections come in.
+    pub pinholes: Pinholes,
+    /// Whether the server goes on.
+    pub stop: watch::Receiver<Stop>,
+}
+
+/// Whether the server goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// It does.
+    No,
+    /// Sessions end with 421: at once without a transfer, at the latest at this moment with one.
+    By(Instant),
+}
+
+/// The two ends of the control connection, addresses unmapped.
+#[derive(Debug, Clone, Copy)]
+pub struct Ends {
+    /// The client's.
+    pub client: SocketAddr,
+    /// Ours.
+    pub server: SocketAddr,
+}
+
+/// An answer. Both sides are replies; `Err` is for `?`.
+type Answer = Result<Reply, Reply>;
+/// A line as the control connection gave it.
+type Line = Result<Vec<u8>, LineError>;
+
+/// What comes after a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Command,
+    End,
+}
+
+struct Session<S> {
+    context: Arc<Context>,
+    id: SessionId,
+    ends: Ends,
+    control: Control<S>,
+    /// Lines that came in while a transfer ran, in order.
+    waiting: VecDeque<Line>,
+    connected: Instant,
+    login: Login,
+    login_failures: u32,
+    parameters: Parameters,
+    pending: Pending,
+    negotiated: Negotiated,
+}
+
+/// Why the loop of a session ended.
+enum Event {
+    Line(Line),
+    TimedOut(&'static str),
+    Stopped,
+}
+
+/// Runs one session to its end.
+pub async fn run<S>(stream: S, id: SessionId, ends: Ends, context: Arc<Context>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let client = ends.client;
+    tracing::debug!(session = id, %client, "connected");
+    let control = Control::new(stream, context.config.timeouts.stall);
+    let mut session = Session {
+        context,
+        id,
+        ends,
+        control,
+        waiting: VecDeque::new(),
+        connected: Instant::now(),
+        login: Login::Nobody,
+        login_failures: 0,
+        parameters: Parameters::default(),
+        pending: Pending::Nothing,
+        negotiated: Negotiated::Nothing,
+    };
+    match session.serve().await {
+        Ok(()) => session.control.close().await,
+        Err(reason) => tracing::debug!(session = id, %client, %reason, "control connection lost"),
+    }
+    tracing::debug!(session = id, %client, "session ended");
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
+    async fn serve(&mut self) -> Result<(), ControlError> {
+        let greeting = Reply::new(Code::ServiceReady, self.context.config.greeting.clone());
+        self.control.send(&greeting).await?;
+        loop {
+            let line = match self.next_event().await? {
+                Event::Line(line) => line,
+                Event::TimedOut(why) => {
+                    return self
+                        .control
+                        .send(&Reply::new(Code::ServiceUnavailable, why))
+                        .await;
+                }
+                Event::Stopped => return self.control.send(&outcome::shutting_down()).await,
+            };
+            let (reply, next) = match line {
+                // On the heap for as long as it takes: what is idle stays small.
+                Ok(line) => Box::pin(self.answer(&line)).await?,
+                Err(error) => (Reply::new(error.code(), error.to_string()), Next::Command),
+            };
+            self.control.send(&reply).await?;
+            if next == Next::End {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn next_event(&mut self) -> Result<Event, ControlError> {
+        let timeouts = &self.context.config.timeouts;
+        let (deadline, why) = match self.login {
+            Login::User(_) => (Instant::now() + timeouts.idle, "No command for too long."),
+            Login::Nobody | Login::Named(_) => {
+                (self.connected + timeouts.login, "No login for too long.")
+            }
+        };
+        let mut stop = self.context.stop.clone();
+        if *stop.borrow_and_update() != Stop::No {
+            return Ok(Event::Stopped);
+        }
+        if let Some(line) = self.waiting.pop_front() {
+            return Ok(Event::Line(line));
+        }
+        tokio::select! {
+            biased;
+            // Also when the server is gone without a word.
+            _ = stop.changed() => Ok(Event::Stopped),
+            line = self.control.next_line() => Ok(Event::Line(line?)),
+            () = tokio::time::sleep_until(deadline) => Ok(Event::TimedOut(why)),
+        }
+    }
+
+    fn user(&self) -> Result<&User, Reply> {
+        match &self.login {
+            Login::User(user) => Ok(user),
+            Login::Nobody | Login::Named(_) => Err(outcome::not_logged_in()),
+        }
+    }
+
+    /// Does file work of the user's on a blocking thread.
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Vfs) -> Result<T, VfsError> + Send + 'static,
+    ) -> Result<T, Reply> {
+        let vfs = self.user()?.vfs.clone();
+        match tokio::task::spawn_blocking(move || work(&vfs)).await {
+            Ok(done) => done.map_err(|error| {
+                tracing::debug!(session = self.id, %error, "refused by the file system");
+                outcome::of_vfs_error(&error)
+            }),
+            Err(error) => {
+                tracing::error!(session = self.id, %error, "a file worker failed");
+                Err(Reply::new(Code::LocalError, "Internal error."))
+            }
+        }
+    }
+}

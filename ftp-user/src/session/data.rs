@@ -1,0 +1,81 @@
+//! RFC 959 §4.1.2 PASV PORT, RFC 2428 EPSV EPRT: where the next data connection comes from.
+
+use super::{Answer, Session};
+use crate::negotiate::{self, CheckedPeer, Negotiated, PassiveError};
+use crate::pinholes::PassivePort;
+use crate::proto::command::EpsvArgument;
+use crate::proto::{Code, Reply};
+use std::net::SocketAddr;
+
+impl<S> Session<S> {
+    pub(super) async fn pasv(&mut self) -> Answer {
+        self.not_after_epsv_all()?;
+        // The earlier port is given up first: it may be the only one left.
+        self.negotiated = Negotiated::Nothing;
+        let (client, server) = (self.ends.client.ip(), self.ends.server.ip());
+        let public = self.context.config.passive.address;
+        let opened = negotiate::pasv(&self.context.pinholes, self.id, client, server, public).await;
+        self.passive(opened)
+    }
+
+    pub(super) async fn epsv(&mut self, argument: EpsvArgument) -> Answer {
+        let family = match argument {
+            EpsvArgument::All => {
+                self.parameters.epsv_all = true;
+                return Ok(Reply::new(Code::Okay, "From now on EPSV only."));
+            }
+            EpsvArgument::Any => None,
+            EpsvArgument::Family(family) => Some(family),
+        };
+        self.negotiated = Negotiated::Nothing;
+        let (client, server) = (self.ends.client.ip(), self.ends.server.ip());
+        let opened = negotiate::epsv(&self.context.pinholes, self.id, client, server, family).await;
+        self.passive(opened)
+    }
+
+    fn passive(&mut self, opened: Result<(PassivePort, Reply), PassiveError>) -> Answer {
+        match opened {
+            Ok((port, reply)) => {
+                self.negotiated = Negotiated::Passive(port);
+                Ok(reply)
+            }
+            Err(error) => {
+                let client = self.ends.client.ip();
+                tracing::warn!(session = self.id, %client, %error, "no passive port");
+                Err(Reply::from(&error))
+            }
+        }
+    }
+
+    /// PORT and EPRT. A refused one changes nothing.
+    pub(super) fn active(&mut self, asked: SocketAddr) -> Answer {
+        self.not_after_epsv_all()?;
+        if !self.context.config.active.enabled {
+            return Err(Reply::new(
+                Code::NotImplemented,
+                "Active mode is switched off; use PASV or EPSV.",
+            ));
+        }
+        match CheckedPeer::check(asked, self.ends.client) {
+            Ok(peer) => {
+                self.negotiated = Negotiated::Active(peer);
+                Ok(Reply::new(Code::Okay, "Will connect to your port."))
+            }
+            Err(error) => {
+                let client = self.ends.client.ip();
+                tracing::warn!(session = self.id, %client, %asked, %error, "PORT or EPRT refused");
+                Err(error.into())
+            }
+        }
+    }
+
+    fn not_after_epsv_all(&self) -> Result<(), Reply> {
+        if self.parameters.epsv_all {
+            return Err(Reply::new(
+                Code::BadSequence,
+                "Not after EPSV ALL; use EPSV.",
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,78 @@
+//! A line → the command family that answers it.
+
+use super::{Answer, Next, Session, policy};
+use crate::control::ControlError;
+use crate::proto::text::Visible;
+use crate::proto::{Code, Command, Reply, parse};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
+    /// Answers one line. A transfer sends its earlier replies itself and returns its last.
+    pub(super) async fn answer(&mut self, line: &[u8]) -> Result<(Reply, Next), ControlError> {
+        let command = match parse(line) {
+            Ok(command) => command,
+            Err(error) => {
+                // The verb only: a mistyped PASS is nobody's business.
+                let verb = line.split(|&b| b == b' ').next().unwrap_or_default();
+                let verb = Visible(verb.get(..8).unwrap_or(verb));
+                tracing::debug!(session = self.id, %verb, %error, "not a command of ours");
+                return Ok((error.into(), Next::Command));
+            }
+        };
+        if let Err(refusal) = policy::check(&command, &self.login) {
+            self.pending = super::Pending::Nothing;
+            return Ok((refusal, Next::Command));
+        }
+        if !policy::outlives(&self.pending, &command) {
+            self.pending = super::Pending::Nothing;
+        }
+        let answer = match command {
+            Command::Quit => return Ok((Reply::new(Code::Closing, "Goodbye."), Next::End)),
+            Command::Pass(password) => return Ok(self.pass(password).await),
+            Command::User(name) => self.user_name(name),
+            Command::Acct => self.acct(),
+            Command::Rein => self.rein(),
+            Command::Syst => self.syst(),
+            Command::Feat => self.feat(),
+            Command::Opts(opts) => self.opts(&opts),
+            Command::Help(verb) => self.help(verb),
+            Command::Noop => Ok(Reply::new(Code::Okay, "Okay.")),
+            Command::Site(site) => self.site(&site),
+            Command::Pwd => self.pwd(),
+            Command::Cwd(path) => self.cwd(&path).await,
+            Command::Cdup => self.cdup().await,
+            Command::Mkd(path) => self.mkd(&path).await,
+            Command::Rmd(path) => self.rmd(&path).await,
+            Command::Type(code) => self.type_code(code),
+            Command::Mode => self.mode(),
+            Command::Stru => self.stru(),
+            Command::Pasv => self.pasv().await,
+            Command::Epsv(argument) => self.epsv(argument).await,
+            Command::Port(address) => self.active(address.into()),
+            Command::Eprt(address) => self.active(address),
+            Command::Rest(offset) => self.rest(offset),
+            Command::Allo => self.allo(),
+            Command::Size(path) => self.size(&path).await,
+            Command::Mdtm(path) => self.mdtm(&path).await,
+            Command::Dele(path) => self.dele(&path).await,
+            Command::Rnfr(path) => self.rnfr(&path).await,
+            Command::Rnto(path) => self.rnto(&path).await,
+            Command::Mlst(path) => self.mlst(path.as_deref()).await,
+            Command::Stat(None) => self.stat(None),
+            Command::Stat(Some(path)) => self.stat_path(&path).await,
+            Command::Abor => self.abor(),
+            Command::List(path) => self.list(path.as_deref()).await?,
+            Command::Nlst(path) => self.nlst(path.as_deref()).await?,
+            Command::Mlsd(path) => self.mlsd(path.as_deref()).await?,
+            Command::Retr(path) => self.retr(&path).await?,
+            Command::Stor(path) => self.stor(&path).await?,
+            Command::Appe(path) => self.appe(&path).await?,
+            Command::Stou => self.stou().await?,
+        };
+        Ok((flatten(answer), Next::Command))
+    }
+}
+
+fn flatten(answer: Answer) -> Reply {
+    answer.unwrap_or_else(|refusal| refusal)
+}

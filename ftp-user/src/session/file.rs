@@ -1,0 +1,68 @@
+//! RFC 959 §4.1.3 DELE RNFR RNTO, RFC 3659 SIZE MDTM.
+
+use super::state::Pending;
+use super::{Answer, Session};
+use crate::proto::command::TypeCode;
+use crate::proto::listing;
+use crate::proto::{Code, Reply};
+use crate::vfs::Kind;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
+    pub(super) async fn dele(&mut self, argument: &[u8]) -> Answer {
+        let path = self.path(argument)?;
+        self.on_disk(move |vfs| vfs.remove_file(&path)).await?;
+        Ok(Reply::new(Code::ActionOkay, "File removed."))
+    }
+
+    pub(super) async fn rnfr(&mut self, argument: &[u8]) -> Answer {
+        let path = self.path(argument)?;
+        let path = self
+            .on_disk(move |vfs| vfs.metadata(&path).map(|_| path))
+            .await?;
+        self.pending = Pending::Rename(path);
+        Ok(Reply::new(Code::ActionPending, "RNTO, please."))
+    }
+
+    pub(super) async fn rnto(&mut self, argument: &[u8]) -> Answer {
+        let Pending::Rename(from) = std::mem::take(&mut self.pending) else {
+            return Err(Reply::new(Code::BadSequence, "RNFR comes first."));
+        };
+        let to = self.path(argument)?;
+        self.on_disk(move |vfs| vfs.rename(&from, &to)).await?;
+        Ok(Reply::new(Code::ActionOkay, "Renamed."))
+    }
+
+    /// RFC 3659 §4: the bytes that RETR would send. In TYPE A that would mean reading the file.
+    pub(super) async fn size(&mut self, argument: &[u8]) -> Answer {
+        if self.parameters.type_code == TypeCode::Ascii {
+            return Err(Reply::new(
+                Code::FileUnavailable,
+                "SIZE works in TYPE I only.",
+            ));
+        }
+        let path = self.path(argument)?;
+        let entry = self.on_disk(move |vfs| vfs.metadata(&path)).await?;
+        match entry.kind {
+            Kind::File => Ok(Reply::new(Code::FileStatus, entry.size.to_string())),
+            Kind::Dir | Kind::Symlink | Kind::Other => Err(not_a_file()),
+        }
+    }
+
+    /// RFC 3659 §3.
+    pub(super) async fn mdtm(&mut self, argument: &[u8]) -> Answer {
+        let path = self.path(argument)?;
+        let entry = self.on_disk(move |vfs| vfs.metadata(&path)).await?;
+        match entry.kind {
+            Kind::File => Ok(Reply::new(
+                Code::FileStatus,
+                listing::timestamp(entry.modified).to_string(),
+            )),
+            Kind::Dir | Kind::Symlink | Kind::Other => Err(not_a_file()),
+        }
+    }
+}
+
+fn not_a_file() -> Reply {
+    Reply::new(Code::FileUnavailable, "Not a regular file.")
+}

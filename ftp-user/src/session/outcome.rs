@@ -1,0 +1,74 @@
+//! What went wrong, as replies. The kind of error decides the code; details go to the log.
+
+use crate::proto::{Code, Reply};
+use crate::transfer::TransferError;
+use crate::vfs::{ErrorKind, VfsError};
+use rustix::io::Errno;
+use std::io;
+
+pub(super) fn not_logged_in() -> Reply {
+    Reply::new(Code::NotLoggedIn, "Please log in with USER and PASS.")
+}
+
+pub(super) fn denied() -> Reply {
+    Reply::new(Code::FileUnavailable, "Your account may not do that.")
+}
+
+pub(super) fn shutting_down() -> Reply {
+    Reply::new(Code::ServiceUnavailable, "The server is shutting down.")
+}
+
+pub(super) fn aborted() -> Reply {
+    Reply::new(Code::TransferAborted, "Transfer aborted.")
+}
+
+pub(super) fn of_vfs_error(error: &VfsError) -> Reply {
+    let (code, text) = match error.kind() {
+        ErrorKind::NotFound => (Code::FileUnavailable, "No such file or directory."),
+        ErrorKind::NotADirectory => (Code::FileUnavailable, "Not a directory."),
+        ErrorKind::IsADirectory => (Code::FileUnavailable, "Is a directory."),
+        ErrorKind::NotRegular => (Code::FileUnavailable, "Not a regular file."),
+        ErrorKind::CrossDevice => (Code::FileUnavailable, "Cannot rename across file systems."),
+        ErrorKind::Busy => (Code::FileBusy, "File is busy; try again later."),
+        ErrorKind::Denied => (Code::FileUnavailable, "Permission denied."),
+        ErrorKind::OutsideRoot => (Code::FileUnavailable, "Leads out of your directory tree."),
+        ErrorKind::Exists => (Code::FileUnavailable, "Exists already."),
+        ErrorKind::NotEmpty => (Code::FileUnavailable, "Directory is not empty."),
+        ErrorKind::NoSpace => (Code::InsufficientStorage, "No space left."),
+        ErrorKind::Quota => (Code::StorageExceeded, "Quota exceeded."),
+        ErrorKind::BadName => (Code::NameNotAllowed, "Name not allowed."),
+        ErrorKind::Offset => (Code::InvalidRestart, "REST is beyond the end of the file."),
+        ErrorKind::Io => (Code::LocalError, "Local error while using the file system."),
+    };
+    Reply::new(code, text)
+}
+
+pub(super) fn of_transfer_error(error: &TransferError) -> Reply {
+    match error {
+        TransferError::Aborted => aborted(),
+        TransferError::Stalled(_) => Reply::new(
+            Code::TransferAborted,
+            "Data connection stalled; transfer aborted.",
+        ),
+        TransferError::Connection(_) => Reply::new(
+            Code::TransferAborted,
+            "Data connection broke; transfer aborted.",
+        ),
+        TransferError::Read(_) => Reply::new(Code::LocalError, "Local error while reading."),
+        TransferError::Shrunk => Reply::new(
+            Code::LocalError,
+            "The file became shorter while it was sent.",
+        ),
+        TransferError::Write(error) => of_write_error(error),
+        TransferError::Worker(_) => Reply::new(Code::LocalError, "Internal error."),
+    }
+}
+
+fn of_write_error(error: &io::Error) -> Reply {
+    match Errno::from_io_error(error) {
+        Some(Errno::NOSPC) => Reply::new(Code::InsufficientStorage, "No space left."),
+        Some(Errno::DQUOT) => Reply::new(Code::StorageExceeded, "Quota exceeded."),
+        Some(Errno::FBIG) => Reply::new(Code::StorageExceeded, "File too large."),
+        _ => Reply::new(Code::LocalError, "Local error while writing."),
+    }
+}

@@ -1,0 +1,45 @@
+//! What a session knows between two commands.
+
+use crate::auth::Account;
+use crate::proto::command::TypeCode;
+use crate::vfs::{Vfs, VirtualPath};
+use std::sync::Arc;
+
+/// How far the login is.
+#[derive(Debug)]
+pub(super) enum Login {
+    /// No USER yet.
+    Nobody,
+    /// USER was given; PASS has to follow.
+    Named(Vec<u8>),
+    /// Logged in.
+    User(User),
+}
+
+/// A logged-in user.
+#[derive(Debug)]
+pub(super) struct User {
+    pub(super) account: Arc<Account>,
+    pub(super) vfs: Vfs,
+    pub(super) directory: VirtualPath,
+}
+
+/// What one command leaves for the next.
+#[derive(Debug, Default)]
+pub(super) enum Pending {
+    #[default]
+    Nothing,
+    /// RNFR: the RNTO has to follow at once (RFC 959 §4.1.3).
+    Rename(VirtualPath),
+    /// REST: where the next transfer starts.
+    Restart(u64),
+}
+
+/// What TYPE, EPSV ALL and OPTS set.
+#[derive(Debug, Default)]
+pub(super) struct Parameters {
+    pub(super) type_code: TypeCode,
+    /// RFC 2428 §4: nothing but EPSV may set up a data connection from now on.
+    pub(super) epsv_all: bool,
+    pub(super) facts: super::list::Facts,
+}

@@ -1,0 +1,95 @@
+//! RFC 959 §4.1.3 STOR APPE STOU ALLO.
+
+use super::transfer::{Job, Transfer};
+use super::{Answer, Session};
+use crate::control::ControlError;
+use crate::proto::command::TypeCode;
+use crate::proto::text::Visible;
+use crate::proto::{Code, Reply};
+use crate::transfer::Received;
+use crate::vfs::{VirtualPath, Write};
+use std::fs::File;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
+    pub(super) async fn stor(&mut self, argument: &[u8]) -> Result<Answer, ControlError> {
+        let how = match self.take_restart() {
+            0 => Write::Truncate,
+            offset => Write::At(offset),
+        };
+        self.write("STOR", argument, how).await
+    }
+
+    pub(super) async fn appe(&mut self, argument: &[u8]) -> Result<Answer, ControlError> {
+        // RFC 3659 §5 knows REST before RETR and STOR; APPE knows where it starts.
+        self.take_restart();
+        self.write("APPE", argument, Write::Append).await
+    }
+
+    /// STOU names the file in its 150 (RFC 1123 §4.1.2.9), in this very form.
+    pub(super) async fn stou(&mut self) -> Result<Answer, ControlError> {
+        let opened = match self.open_unique().await {
+            Ok(opened) => opened,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let (path, file) = opened;
+        let opening = format!("FILE: {}", Visible(path.file_name().unwrap_or_default()));
+        self.receive("STOU", path, file, opening).await.map(Ok)
+    }
+
+    async fn open_unique(&mut self) -> Result<(VirtualPath, File), Reply> {
+        self.has_data_connection()?;
+        let directory = self.user()?.directory.clone();
+        self.on_disk(move |vfs| vfs.create_unique(&directory)).await
+    }
+
+    async fn write(
+        &mut self,
+        verb: &'static str,
+        argument: &[u8],
+        how: Write,
+    ) -> Result<Answer, ControlError> {
+        let (path, file) = match self.open_for_writing(argument, how).await {
+            Ok(opened) => opened,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        self.receive(verb, path, file, "Ready for your data.".to_owned())
+            .await
+            .map(Ok)
+    }
+
+    async fn open_for_writing(
+        &mut self,
+        argument: &[u8],
+        how: Write,
+    ) -> Result<(VirtualPath, File), Reply> {
+        let path = self.path(argument)?;
+        self.has_data_connection()?;
+        self.on_disk(move |vfs| vfs.open_write(&path, how).map(|file| (path, file)))
+            .await
+    }
+
+    async fn receive(
+        &mut self,
+        verb: &'static str,
+        path: VirtualPath,
+        file: File,
+        opening: String,
+    ) -> Result<Reply, ControlError> {
+        let how = match self.parameters.type_code {
+            TypeCode::Ascii => Received::Ascii,
+            TypeCode::Image => Received::Image,
+        };
+        self.transfer(Transfer {
+            verb,
+            path,
+            job: Job::Receive(file, how),
+            opening,
+        })
+        .await
+    }
+
+    pub(super) fn allo(&self) -> Answer {
+        Ok(Reply::new(Code::Superfluous, "No allocation is needed."))
+    }
+}

@@ -1,0 +1,246 @@
+//! RFC 959 §4.1.3 ABOR, §5.2 and §6: a transfer from its data connection to its last reply, with the
+//! control connection listened to all the while.
+
+use super::list::ListingLines;
+use super::{Answer, Line, Session, Stop, outcome};
+use crate::config::Config;
+use crate::control::ControlError;
+use crate::negotiate::{self, ConnectError, Negotiated};
+use crate::pinholes::AcceptError;
+use crate::proto::line::LINE_LIMIT;
+use crate::proto::{Code, Command, Reply, parse};
+use crate::transfer::{
+    AsciiFile, DataConnection, Monitor, Received, TransferError, receive_file, send_bytes,
+    send_file, send_produced,
+};
+use crate::vfs::VirtualPath;
+use std::fs::File;
+use std::net::{SocketAddr, TcpStream};
+use std::ops::Range;
+use std::pin::pin;
+use std::time::Instant;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// Commands that may wait for a transfer's end; then the client waits with them.
+const MOST_WAITING: usize = 64;
+
+/// A transfer that is ready but for its data connection.
+pub(super) struct Transfer {
+    pub(super) verb: &'static str,
+    pub(super) path: VirtualPath,
+    pub(super) job: Job,
+    /// The text of the 150.
+    pub(super) opening: String,
+}
+
+/// What goes over the data connection.
+pub(super) enum Job {
+    Bytes(Vec<u8>),
+    File(File, Range<u64>),
+    Ascii(AsciiFile),
+    Listing(ListingLines),
+    Receive(File, Received),
+}
+
+/// Why there is no data connection.
+#[derive(Debug, thiserror::Error)]
+enum DataError {
+    #[error("aborted")]
+    Aborted,
+    #[error(transparent)]
+    Accept(#[from] AcceptError),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("nothing was negotiated")]
+    Nothing,
+}
+
+/// How work ended that was watched.
+enum Watched<T> {
+    Done(T),
+    /// By ABOR.
+    Aborted,
+    /// By the server's end.
+    Stopped,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
+    /// Refuses early, before a file is touched for nothing.
+    pub(super) fn has_data_connection(&self) -> Result<(), Reply> {
+        match self.negotiated {
+            Negotiated::Nothing => Err(Reply::new(
+                Code::CannotOpenData,
+                "Use PASV, EPSV, PORT or EPRT first.",
+            )),
+            Negotiated::Passive(_) | Negotiated::Active(_) => Ok(()),
+        }
+    }
+
+    /// ABOR without a transfer: a data connection that waits is closed (RFC 959 §4.1.3).
+    pub(super) fn abor(&mut self) -> Answer {
+        self.negotiated = Negotiated::Nothing;
+        Ok(Reply::new(Code::TransferComplete, "No transfer to abort."))
+    }
+
+    /// Runs a transfer. Returns its last reply; those before it are sent.
+    pub(super) async fn transfer(&mut self, transfer: Transfer) -> Result<Reply, ControlError> {
+        let monitor = Monitor::default();
+        let negotiated = std::mem::take(&mut self.negotiated);
+        let connect = connect(
+            negotiated,
+            std::sync::Arc::clone(&self.context.config),
+            self.ends.server,
+            monitor.clone(),
+        );
+        let socket = match self.watch(&monitor, connect).await? {
+            Watched::Done(Ok(socket)) => socket,
+            Watched::Done(Err(error)) => {
+                let client = self.ends.client.ip();
+                tracing::warn!(session = self.id, %client, %error, "no data connection");
+                return Ok(Reply::new(
+                    Code::CannotOpenData,
+                    "Cannot open the data connection.",
+                ));
+            }
+            Watched::Aborted => return self.aborted().await,
+            Watched::Stopped => return Ok(outcome::shutting_down()),
+        };
+        let stall = self.context.config.timeouts.stall;
+        let connection = DataConnection::new(socket, monitor.clone(), stall);
+        self.control
+            .send(&Reply::new(Code::OpeningData, transfer.opening))
+            .await?;
+
+        let started = Instant::now();
+        let watched = self
+            .watch(&monitor, perform(connection, transfer.job))
+            .await;
+        let ended = match &watched {
+            Ok(Watched::Done(Ok(()))) => "complete".to_owned(),
+            Ok(Watched::Done(Err(error))) => error.to_string(),
+            Ok(Watched::Aborted) => "aborted by the client".to_owned(),
+            Ok(Watched::Stopped) => "cut by the server's end".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let user = self.user().map_or("", |user| &user.account.name[..]);
+        tracing::info!(session = self.id, client = %self.ends.client.ip(), user,
+            verb = transfer.verb, path = %transfer.path, bytes = monitor.bytes(),
+            seconds = started.elapsed().as_secs_f64(), ended, "transfer");
+        match watched? {
+            Watched::Done(Ok(())) => Ok(Reply::new(Code::TransferComplete, "Transfer complete.")),
+            Watched::Done(Err(error)) => Ok(outcome::of_transfer_error(&error)),
+            Watched::Aborted => self.aborted().await,
+            Watched::Stopped => Ok(outcome::shutting_down()),
+        }
+    }
+
+    /// RFC 959 §4.1.3: 426 for the transfer, then 226 for the ABOR.
+    async fn aborted(&mut self) -> Result<Reply, ControlError> {
+        self.control.send(&outcome::aborted()).await?;
+        Ok(Reply::new(Code::TransferComplete, "ABOR done."))
+    }
+
+    /// Waits for work and listens to the control connection meanwhile. ABOR and STAT are for now;
+    /// other commands wait their turn. A lost control connection ends the work.
+    async fn watch<T>(
+        &mut self,
+        monitor: &Monitor,
+        work: impl Future<Output = T>,
+    ) -> Result<Watched<T>, ControlError> {
+        let mut work = pin!(work);
+        let mut stop = self.context.stop.clone();
+        let mut stopped = pin!(async move {
+            let by = match stop.wait_for(|stop| *stop != Stop::No).await.as_deref() {
+                Ok(&Stop::By(moment)) => moment,
+                // The server is gone without a word, or (impossible) goes on.
+                Ok(Stop::No) | Err(_) => tokio::time::Instant::now(),
+            };
+            tokio::time::sleep_until(by).await;
+        });
+        let ended = loop {
+            let room = self.has_room();
+            let line = tokio::select! {
+                biased;
+                done = &mut work => return Ok(Watched::Done(done)),
+                () = &mut stopped => break Ok(Watched::Stopped),
+                line = self.control.next_line(), if room => line,
+            };
+            match line {
+                Err(lost) => break Err(lost),
+                Ok(line) => match line.as_ref().map(|line| parse(line)) {
+                    Ok(Ok(Command::Abor)) => break Ok(Watched::Aborted),
+                    Ok(Ok(Command::Stat(None))) => {
+                        let status = self.stat(Some(monitor)).unwrap_or_else(|refusal| refusal);
+                        if let Err(lost) = self.control.send(&status).await {
+                            break Err(lost);
+                        }
+                    }
+                    Ok(_) | Err(_) => self.waiting.push_back(line),
+                },
+            }
+        };
+        monitor.abort();
+        // Until its last step is over, the file and the socket are not ours to speak of.
+        work.await;
+        ended
+    }
+
+    fn has_room(&self) -> bool {
+        let length = |line: &Line| line.as_ref().map_or(0, Vec::len);
+        self.waiting.len() < MOST_WAITING
+            && self.waiting.iter().map(length).sum::<usize>() < LINE_LIMIT
+    }
+}
+
+async fn connect(
+    negotiated: Negotiated,
+    config: std::sync::Arc<Config>,
+    local: SocketAddr,
+    monitor: Monitor,
+) -> Result<TcpStream, DataError> {
+    let connected = async {
+        match negotiated {
+            Negotiated::Nothing => Err(DataError::Nothing),
+            // The port is closed at the end of this arm: it has admitted its one connection.
+            Negotiated::Passive(mut port) => Ok(port.accept().await?),
+            Negotiated::Active(peer) => {
+                let active = &config.active;
+                let (from_20, timeout) = (active.from_port_20, active.connect_timeout);
+                Ok(negotiate::connect(peer, local, from_20, timeout).await?)
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        connected = connected => connected,
+        () = monitor.aborted() => Err(DataError::Aborted),
+    }
+}
+
+/// Moves the bytes and closes the data connection, so that a reply comes after the close.
+async fn perform(connection: DataConnection, job: Job) -> Result<(), TransferError> {
+    let moved = match job {
+        Job::Bytes(bytes) => send_bytes(&connection, &bytes).await,
+        Job::File(file, range) => send_file(&connection, file, range).await,
+        Job::Ascii(file) => send_produced(&connection, file).await,
+        Job::Listing(lines) => send_produced(&connection, lines).await,
+        Job::Receive(file, how) => receive_file(&connection, file, how).await,
+    };
+    match moved {
+        Ok(()) => connection.finish(),
+        Err(error) => {
+            match error {
+                // In stream mode the end of the connection is the end of the file (RFC 959 §3.4.1):
+                // what is cut short must not look whole.
+                TransferError::Stalled(_)
+                | TransferError::Read(_)
+                | TransferError::Shrunk
+                | TransferError::Worker(_) => connection.reset(),
+                TransferError::Aborted | TransferError::Connection(_) | TransferError::Write(_) => {
+                    drop(connection)
+                }
+            }
+            Err(error)
+        }
+    }
+}

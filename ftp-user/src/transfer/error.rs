@@ -1,0 +1,30 @@
+//! Why a transfer did not come to its end.
+
+use std::io;
+use std::time::Duration;
+
+/// Why a transfer did not come to its end. The session turns it into a reply code.
+#[derive(Debug, thiserror::Error)]
+pub enum TransferError {
+    /// [`super::Monitor::abort`] was called.
+    #[error("aborted")]
+    Aborted,
+    /// The client moved no byte for `timeouts.stall`.
+    #[error("the client moved no byte for {}s", .0.as_secs())]
+    Stalled(Duration),
+    /// The data connection broke.
+    #[error("data connection: {0}")]
+    Connection(io::Error),
+    /// The file could not be read.
+    #[error("reading: {0}")]
+    Read(io::Error),
+    /// The file could not be written.
+    #[error("writing: {0}")]
+    Write(io::Error),
+    /// The file lost bytes while it was sent.
+    #[error("the file became shorter while it was sent")]
+    Shrunk,
+    /// A worker thread ended without an answer.
+    #[error("a transfer worker failed: {0}")]
+    Worker(#[from] tokio::task::JoinError),
+}

@@ -1,0 +1,69 @@
+//! What a session holds of a transfer that runs: how far it is, and a way to end it.
+
+use rustix::net::Shutdown;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use tokio::sync::Notify;
+
+/// Watches and ends one transfer. Clones are the same monitor.
+#[derive(Debug, Clone, Default)]
+pub struct Monitor(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    bytes: AtomicU64,
+    aborted: AtomicBool,
+    wake: Notify,
+    /// Weak: only the transfer keeps the socket open, so that its end closes it.
+    socket: OnceLock<Weak<TcpStream>>,
+}
+
+impl Monitor {
+    /// Bytes moved over the data connection so far.
+    pub fn bytes(&self) -> u64 {
+        self.0.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Ends the transfer: a step that runs sees its socket shut, one that waits is woken. The
+    /// transfer then returns [`super::TransferError::Aborted`].
+    pub fn abort(&self) {
+        self.0.aborted.store(true, Ordering::SeqCst);
+        if let Some(socket) = self.0.socket.get().and_then(Weak::upgrade) {
+            shut(&socket);
+        }
+        self.0.wake.notify_waiters();
+    }
+
+    /// Was it aborted?
+    pub fn is_aborted(&self) -> bool {
+        self.0.aborted.load(Ordering::SeqCst)
+    }
+
+    /// Returns once it is aborted.
+    pub async fn aborted(&self) {
+        let woken = self.0.wake.notified();
+        // Looked at after `woken` exists: an abort in between is not missed.
+        if !self.is_aborted() {
+            woken.await;
+        }
+    }
+
+    pub(super) fn attach(&self, socket: &Arc<TcpStream>) {
+        // A monitor watches one transfer; a second socket would be a mistake of ours and stays
+        // unwatched rather than hiding the first.
+        let _ = self.0.socket.set(Arc::downgrade(socket));
+        if self.is_aborted() {
+            shut(socket);
+        }
+    }
+
+    pub(super) fn add(&self, bytes: usize) {
+        self.0.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+fn shut(socket: &TcpStream) {
+    // Fails only where the client has ended the connection already.
+    let _ = rustix::net::shutdown(socket, Shutdown::Both);
+}
