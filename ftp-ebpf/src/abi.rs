@@ -109,9 +109,7 @@ impl From<core::net::IpAddr> for Address {
 
 impl From<Address> for core::net::IpAddr {
     fn from(addr: Address) -> Self {
-        core::net::Ipv6Addr::from(addr.octets())
-            .to_canonical()
-            .into()
+        core::net::Ipv6Addr::from(addr.octets()).to_canonical()
     }
 }
 

@@ -74,7 +74,7 @@ fn parse_address(hex: &str) -> Option<IpAddr> {
             for (at, chunk) in octets.chunks_exact_mut(4).enumerate() {
                 chunk.copy_from_slice(&word(at)?);
             }
-            Some(Ipv6Addr::from(octets).to_canonical().into())
+            Some(Ipv6Addr::from(octets).to_canonical())
         }
         _ => None,
     }

@@ -213,19 +213,20 @@ async fn the_deadline_closes_a_pinhole() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn opening_and_delivering_at_once_leaves_an_empty_table() {
     let (table, store) = table("40000-40003", PATIENT);
-    let sessions: Vec<_> = (0..32)
+    let sessions: Vec<_> = (0..32_u8)
         .map(|session| {
             let table = Arc::clone(&table);
+            let client = IpAddr::from([198, 51, 100, session]);
             tokio::spawn(async move {
                 for round in 0..50 {
-                    let mut hole = table.open(session, CLIENT, SERVER).await.unwrap();
+                    let mut hole = table.open(session.into(), client, SERVER).await.unwrap();
                     let port = hole.port();
                     if round % 3 == 0 {
                         continue;
                     }
                     let to = Arc::clone(&table);
                     let delivery = tokio::task::spawn_blocking(move || {
-                        to.deliver(&tuple(CLIENT, port), connection())
+                        to.deliver(&tuple(client, port), connection())
                     });
                     if round % 3 == 1 {
                         delivery.await.unwrap().unwrap();
