@@ -7,6 +7,7 @@
 //! * [`address`]: the arguments of PORT and EPRT
 //! * [`reply`]: a [`Reply`] → bytes
 //! * [`help`]: what HELP, FEAT and SITE HELP answer
+//! * [`listing`]: directory entries and timestamps
 //! * [`ascii`]: TYPE A both ways
 //! * [`text`]: names made safe to show
 
