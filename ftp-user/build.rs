@@ -8,25 +8,13 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    process::{Command, ExitCode, Stdio},
+    process::ExitCode,
 };
 
-use record::{EbpfTools, RECORD};
+use ebpf::{EbpfTools, Host, RECORD};
 
-#[path = "../xtask/src/setup/record.rs"]
-mod record;
-
-/// Cargo variables that are the user's settings and not this build's.
-const KEPT: [&str; 8] = [
-    "CARGO_HOME",
-    "CARGO_HTTP_",
-    "CARGO_MAKEFLAGS",
-    "CARGO_NET_",
-    "CARGO_REGISTRIES_",
-    "CARGO_REGISTRY_",
-    "CARGO_SOURCE_",
-    "CARGO_BUILD_JOBS",
-];
+#[path = "../xtask/src/ebpf.rs"]
+mod ebpf;
 
 fn main() -> ExitCode {
     match build() {
@@ -39,35 +27,30 @@ fn main() -> ExitCode {
 }
 
 fn build() -> Result<(), String> {
-    let workspace = Path::new(&variable("CARGO_MANIFEST_DIR")?)
+    let package = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
+    let workspace = package
         .parent()
-        .ok_or("the package lies outside of its workspace")?
-        .to_path_buf();
-    let out = PathBuf::from(variable("OUT_DIR")?);
-
+        .ok_or("the package lies outside of its workspace")?;
     let record = workspace.join(RECORD);
-    for input in [
-        record.clone(),
-        workspace.join("ftp-ebpf/src"),
-        workspace.join("ftp-ebpf/Cargo.toml"),
-        workspace.join("Cargo.toml"),
-        workspace.join("Cargo.lock"),
-    ] {
+    let inputs = [
+        "ftp-ebpf/src",
+        "ftp-ebpf/Cargo.toml",
+        "Cargo.toml",
+        "Cargo.lock",
+    ]
+    .map(|path| workspace.join(path));
+    for input in inputs.iter().chain([&record]) {
         println!("cargo::rerun-if-changed={}", input.display());
     }
     let tools = load(&record)?;
-
-    // eBPF has the byte order of the machine that runs it.
-    let target = match variable("CARGO_CFG_TARGET_ENDIAN")?.as_str() {
-        "big" => "bpfeb-unknown-none",
-        _ => "bpfel-unknown-none",
-    };
-    let object = compile(&workspace, &out, &tools, target)?;
-    fs::copy(&object, out.join("pinhole-ebpf")).map_err(|error| {
+    let out = PathBuf::from(variable("OUT_DIR")?);
+    let object = compile(&tools, workspace, &out)?;
+    let embedded = out.join("pinhole-ebpf");
+    fs::copy(&object, &embedded).map_err(|error| {
         format!(
             "cannot copy {} to {}: {error}",
             object.display(),
-            out.display()
+            embedded.display()
         )
     })?;
     Ok(())
@@ -75,23 +58,23 @@ fn build() -> Result<(), String> {
 
 fn load(record: &Path) -> Result<EbpfTools, String> {
     let advice = "run `cargo xtask setup` once: it finds or installs what the eBPF object needs";
-    let text = fs::read_to_string(record).map_err(|_| {
+    let text = fs::read_to_string(record).map_err(|error| {
         format!(
-            "the eBPF toolchain is not set up ({} is missing); {advice}",
+            "the eBPF toolchain is not set up ({}: {error}); {advice}",
             record.display()
         )
     })?;
     let tools: EbpfTools = toml::from_str(&text).map_err(|error| {
+        let what = error.message().lines().next().unwrap_or_default();
         format!(
-            "{} is not a record of this version ({}); {advice}",
-            record.display(),
-            error.message().lines().next().unwrap_or_default()
+            "{} is not a record of this version ({what}); {advice}",
+            record.display()
         )
     })?;
     for tool in [&tools.rustc, &tools.cargo, &tools.bpf_linker] {
         if !tool.is_file() {
             return Err(format!(
-                "{} is gone, which the eBPF object is built with; {advice}",
+                "{} is gone, which builds the eBPF object; {advice}",
                 tool.display()
             ));
         }
@@ -99,67 +82,20 @@ fn load(record: &Path) -> Result<EbpfTools, String> {
     Ok(tools)
 }
 
-/// Runs the nested cargo and returns the object's path. What the compiler says reaches the user:
-/// its warnings when it succeeds, everything when it fails.
-fn compile(
-    workspace: &Path,
-    out: &Path,
-    tools: &EbpfTools,
-    target: &str,
-) -> Result<PathBuf, String> {
+/// Runs the nested cargo and returns the object's path. What the compiler says reaches the user: its
+/// warnings when it succeeds, everything when it fails.
+fn compile(tools: &EbpfTools, workspace: &Path, out: &Path) -> Result<PathBuf, String> {
+    let (arch, endian) = (
+        variable("CARGO_CFG_TARGET_ARCH")?,
+        variable("CARGO_CFG_TARGET_ENDIAN")?,
+    );
+    let host = Host {
+        arch: &arch,
+        endian: &endian,
+    };
     let target_dir = out.join("ebpf");
-    let mut cargo = Command::new(&tools.cargo);
-    for (name, _) in env::vars_os() {
-        let is_build_setting = name.to_str().is_some_and(|name| {
-            let ours = ["CARGO", "RUST", "CLIPPY_"]
-                .iter()
-                .any(|prefix| name.starts_with(prefix));
-            ours && name != "RUST_BACKTRACE" && !KEPT.iter().any(|kept| name.starts_with(kept))
-        });
-        if is_build_setting {
-            cargo.env_remove(name);
-        }
-    }
-    if tools.bootstrap {
-        cargo.env("RUSTC_BOOTSTRAP", "1");
-    }
-    let arch = variable("CARGO_CFG_TARGET_ARCH")?;
-    let flags = [
-        // aya-ebpf's bindings of pt_regs differ by the architecture that runs the programs.
-        format!("--cfg=bpf_target_arch=\"{arch}\""),
-        // BTF is made from debug information.
-        "-Cdebuginfo=2".to_owned(),
-        "-Clink-arg=--btf".to_owned(),
-        format!("-Clinker={}", tools.bpf_linker.display()),
-        // v3: 32-bit registers, and the compare-and-swap that claims a pinhole (kernel 5.12).
-        "-Ctarget-cpu=v3".to_owned(),
-    ];
-    cargo
-        .current_dir(workspace)
-        .env("RUSTC", &tools.rustc)
-        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
-        .args([
-            "build",
-            "--quiet",
-            "--locked",
-            "--package",
-            "ftp-ebpf",
-            "--bin",
-            "pinhole-ebpf",
-        ])
-        .args([
-            "--features",
-            "kernel",
-            "--profile",
-            "ebpf",
-            "--target",
-            target,
-        ])
-        .args(["-Z", "build-std=core"])
-        .arg("--target-dir")
-        .arg(&target_dir)
-        .stdin(Stdio::null());
-    let output = cargo
+    let output = tools
+        .command(&tools.cargo, "build", workspace, &target_dir, &host)
         .output()
         .map_err(|error| format!("cannot start {}: {error}", tools.cargo.display()))?;
     let said = String::from_utf8_lossy(&output.stderr);
@@ -173,7 +109,7 @@ fn compile(
     for line in said.lines().filter(|line| !line.is_empty()) {
         println!("cargo::warning={line}");
     }
-    Ok(target_dir.join(target).join("ebpf/pinhole-ebpf"))
+    Ok(target_dir.join(host.target()).join("ebpf/pinhole-ebpf"))
 }
 
 fn variable(name: &str) -> Result<String, String> {

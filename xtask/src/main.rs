@@ -1,11 +1,17 @@
-//! The project's own commands: `cargo xtask setup | build | run | test | lint`. What they take and
-//! in which order they run; the work is in the modules. No product code here or below.
+//! The project's own commands: `cargo xtask setup | build | run | test | lint`. What they take; the
+//! work is in the modules. No product code here or below.
 
+mod build;
+mod ebpf;
+mod lint;
 mod progress;
+mod run;
 mod setup;
+mod test;
+mod tidy;
 mod workspace;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -25,12 +31,37 @@ enum Command {
         #[arg(long)]
         tests: bool,
     },
+    /// Builds the `pinhole` program, eBPF object inside.
+    Build {
+        /// With optimisation, as it is to be installed.
+        #[arg(long)]
+        release: bool,
+    },
+    /// Builds, makes a demo folder and serves it at ftp://127.0.0.1:2121/; needs root.
+    Run {
+        /// Runs `pinhole ARGS` instead.
+        #[arg(last = true)]
+        args: Vec<OsString>,
+    },
+    /// Builds and runs every test; as root also those of the kernel half and with real clients.
+    Test {
+        /// Only tests with this in their name.
+        filter: Option<String>,
+    },
+    /// Checks format, clippy for both halves, and the house rules.
+    Lint,
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::Setup { tests: false } => setup::build_tools().map(drop),
-        Command::Setup { tests: true } => setup::build_tools().and_then(|_| setup::test_tools()),
+        Command::Setup { tests } => {
+            setup::build_tools().and_then(|_| if tests { setup::test_tools() } else { Ok(()) })
+        }
+        Command::Build { release: false } => build::daemon(build::Profile::Dev).map(drop),
+        Command::Build { release: true } => build::daemon(build::Profile::Release).map(drop),
+        Command::Run { args } => run::run(args),
+        Command::Test { filter } => test::run(filter.as_deref()),
+        Command::Lint => lint::lint(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -91,19 +91,25 @@ pub(crate) fn run(subject: &str, doing: &str, command: &mut Command) -> Result<(
 /// A command as one would type it.
 pub(crate) fn show(command: &Command) -> String {
     let settings = command.get_envs().filter_map(|(name, value)| {
-        Some(format!(
-            "{}={}",
-            name.to_string_lossy(),
-            value?.to_string_lossy()
-        ))
+        let value = value?.to_string_lossy();
+        Some(format!("{}={}", name.to_string_lossy(), quote(&value)))
     });
     let words = [command.get_program()]
         .into_iter()
         .chain(command.get_args());
     settings
-        .chain(words.map(|word| word.to_string_lossy().into_owned()))
+        .chain(words.map(|word| quote(&word.to_string_lossy())))
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 /// A spinner on a terminal, nothing elsewhere.

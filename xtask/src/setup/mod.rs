@@ -5,15 +5,17 @@
 mod apt;
 mod clients;
 mod linker;
-mod record;
 mod toolchain;
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, Result};
-use record::{EbpfTools, RECORD};
 
-use crate::{progress::say, workspace};
+use crate::{
+    ebpf::{EbpfTools, RECORD},
+    progress::say,
+    workspace,
+};
 
 /// Finds or installs the eBPF toolchain and writes it down for `ftp-user/build.rs`.
 pub(crate) fn build_tools() -> Result<EbpfTools> {
@@ -34,6 +36,11 @@ pub(crate) fn build_tools() -> Result<EbpfTools> {
 /// Finds or installs the clients and network tools that the tests drive.
 pub(crate) fn test_tools() -> Result<()> {
     clients::find_or_install(&mut apt::Apt::new())
+}
+
+/// The clippy of the eBPF toolchain; the inner error says why there is none.
+pub(crate) fn ebpf_clippy(tools: &EbpfTools) -> Result<Result<PathBuf, String>> {
+    toolchain::clippy(tools, &mut apt::Apt::new())
 }
 
 /// Writes the record, if it says something new: its time stamp decides whether the object is rebuilt.

@@ -13,7 +13,7 @@ use super::{
     apt::{Apt, major_minor},
     linker::NEWEST_LLVM,
 };
-use crate::progress::say;
+use crate::{ebpf::EbpfTools, progress::say};
 
 /// A compiler that can build for eBPF.
 pub(crate) struct Toolchain {
@@ -57,6 +57,36 @@ pub(crate) fn find_or_install(apt: &mut Apt) -> Result<Toolchain> {
         ),
     );
     Ok(found)
+}
+
+/// The `cargo-clippy` beside that rustc. Installed if it is the distribution's and that can be; the inner
+/// error says why there is none, which is no reason to fail.
+pub(crate) fn clippy(tools: &EbpfTools, apt: &mut Apt) -> Result<Result<PathBuf, String>> {
+    let clippy = tools.rustc.with_file_name("cargo-clippy");
+    if clippy.is_file() {
+        return Ok(Ok(clippy));
+    }
+    let missing = format!("{} is missing", clippy.display());
+    if tools.rustc != Path::new("/usr/bin/rustc") {
+        return Ok(Err(missing));
+    }
+    let version = tools.version.strip_prefix("rustc ").and_then(major_minor);
+    let same = |package: &&str| {
+        version.is_some() && apt.candidate(package).as_deref().and_then(major_minor) == version
+    };
+    let Some(package) = ["rust-web-clippy", "rust-clippy"].into_iter().find(same) else {
+        return Ok(Err(format!(
+            "{missing}, and apt has none of the same version"
+        )));
+    };
+    if let Err(reason) = apt.usable() {
+        return Ok(Err(format!(
+            "{missing}; {reason}; type: {}",
+            Apt::command(&[package])
+        )));
+    }
+    apt.install(&[package])?;
+    Ok(Ok(clippy))
 }
 
 fn find(unsuitable: &mut Vec<String>) -> Option<Toolchain> {

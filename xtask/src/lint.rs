@@ -1,0 +1,93 @@
+//! `cargo xtask lint`: format, clippy for both halves, and the house rules that neither knows (`tidy`).
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    ebpf::{EbpfTools, Host},
+    progress::{run, say},
+    setup, tidy, workspace,
+};
+
+/// Runs every check, also after one has failed, so that one run shows all there is to mend.
+pub(crate) fn lint() -> Result<()> {
+    let tools = setup::build_tools()?;
+    let checks: [(&str, &dyn Fn() -> Result<()>); 4] = [
+        ("format", &|| {
+            inherit(workspace::cargo().args(["fmt", "--all", "--check"]))
+        }),
+        ("tidy", &tidy::check),
+        ("clippy", &|| {
+            inherit(workspace::cargo().args([
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ]))
+        }),
+        ("clippy eBPF", &|| ebpf(&tools)),
+    ];
+    let mut failed = Vec::new();
+    for (name, check) in checks {
+        match check() {
+            Ok(()) => {}
+            Err(error) => {
+                say(name, format_args!("{error:#}"));
+                failed.push(name);
+            }
+        }
+    }
+    if !failed.is_empty() {
+        bail!("{} failed", failed.join(", "));
+    }
+    say("lint", "nothing to mend");
+    Ok(())
+}
+
+fn inherit(command: &mut Command) -> Result<()> {
+    let shown = crate::progress::show(command);
+    say("lint", &shown);
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start `{shown}`"))?;
+    if !status.success() {
+        bail!("`{shown}` failed ({status})");
+    }
+    Ok(())
+}
+
+/// Clippy with the toolchain that builds the object: no other knows its target.
+fn ebpf(tools: &EbpfTools) -> Result<()> {
+    let clippy = match setup::ebpf_clippy(tools)? {
+        Ok(clippy) => clippy,
+        Err(reason) => {
+            say(
+                "lint",
+                format_args!("clippy for the eBPF object is skipped: {reason}"),
+            );
+            return Ok(());
+        }
+    };
+    let host = Host {
+        arch: std::env::consts::ARCH,
+        endian: if cfg!(target_endian = "big") {
+            "big"
+        } else {
+            "little"
+        },
+    };
+    let mut command = tools.command(
+        &clippy,
+        "clippy",
+        workspace::root(),
+        &workspace::tools().join("ebpf-lint"),
+        &host,
+    );
+    command.args(["--", "-D", "warnings"]);
+    run("lint", "clippy for the eBPF object", &mut command)?;
+    say("lint", "clippy for the eBPF object");
+    Ok(())
+}
