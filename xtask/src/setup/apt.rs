@@ -1,7 +1,7 @@
 //! Debian's and Ubuntu's packages, as far as setup needs them: which version could be installed, and
 //! installing it. Never removes a package, asks nothing.
 
-use std::{fmt, process::Command};
+use std::{fmt, path::PathBuf, process::Command};
 
 use anyhow::{Result, bail};
 
@@ -74,7 +74,7 @@ impl Apt {
         if !self.is_present() {
             return None;
         }
-        let output = Command::new("apt-cache")
+        let output = program("apt-cache")
             .args(["policy", package])
             .env("LC_ALL", "C")
             .output()
@@ -130,8 +130,13 @@ pub(crate) fn major_minor(version: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
+/// A tool of apt's, also where `PATH` lacks it.
+fn program(name: &str) -> Command {
+    Command::new(workspace::find_program(name).unwrap_or_else(|| PathBuf::from(name)))
+}
+
 fn apt_get() -> Command {
-    let mut command = Command::new("apt-get");
+    let mut command = program("apt-get");
     // Another apt may be at work (unattended upgrades after boot): wait for it rather than fail.
     command
         .args(["-q", "-o", "DPkg::Lock::Timeout=300"])

@@ -10,10 +10,10 @@ use std::{
 use anyhow::{Result, anyhow, bail};
 
 use super::{
-    apt::{Apt, major_minor},
+    apt::{Apt, Unusable, major_minor},
     linker::NEWEST_LLVM,
 };
-use crate::{ebpf::EbpfTools, progress::say};
+use crate::{ebpf::EbpfTools, progress::say, workspace};
 
 /// A compiler that can build for eBPF.
 pub(crate) struct Toolchain {
@@ -41,8 +41,8 @@ pub(crate) fn find_or_install(apt: &mut Apt) -> Result<Toolchain> {
             install(apt, &unsuitable)?;
             find(&mut unsuitable).ok_or_else(|| {
                 anyhow!(
-                    "the rustc just installed cannot build for eBPF: {}",
-                    unsuitable.join("; ")
+                    "the rustc just installed cannot build for eBPF:\n    {}",
+                    unsuitable.join("\n    ")
                 )
             })?
         }
@@ -202,24 +202,34 @@ fn install(apt: &mut Apt, unsuitable: &[String]) -> Result<()> {
         packages = packaged(apt);
     }
     let oldest = env!("CARGO_PKG_RUST_VERSION");
-    let found = if unsuitable.is_empty() {
-        "none is installed".to_owned()
-    } else {
-        unsuitable.join("; ")
-    };
+    let looked: String = unsuitable
+        .iter()
+        .map(|reason| format!("\n    {reason}"))
+        .collect();
     let need = format!(
-        "building the eBPF programs takes a rustc {oldest} or newer that comes with its library source; {found}"
-    );
-    let rustup = "rustup toolchain install nightly --component rust-src";
-    let Some(packages) = packages else {
-        if apt.is_present() {
-            bail!("{need}. apt has none of that age either; type: {rustup}");
+        "building the eBPF programs takes a rustc {oldest} or newer that comes with its library source.{}{looked}",
+        if looked.is_empty() {
+            " None is installed."
+        } else {
+            " Looked at:"
         }
-        bail!("{need}. Type: {rustup}");
+    );
+    // A stable toolchain does as well, and is there already where rustup is.
+    let rustup = match workspace::find_program("rustup") {
+        Some(_) => "rustup component add rust-src",
+        None => "rustup toolchain install nightly --component rust-src (https://rustup.rs)",
+    };
+    let Some(packages) = packages else {
+        let why = if apt.is_present() {
+            "apt knows no packages of that age".to_owned()
+        } else {
+            Unusable::NoApt.to_string()
+        };
+        bail!("{need}\n{why}; type: {rustup}");
     };
     if let Err(reason) = apt.usable() {
         bail!(
-            "{need}. {reason}; type: {}\nor: {rustup}",
+            "{need}\n{reason}; type: {}\nor: {rustup}",
             Apt::command(&packages)
         );
     }
