@@ -1,1 +1,7 @@
-fn main() {}
+//! The `pinhole` binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ftp_user::cli::main()
+}

@@ -114,8 +114,6 @@ impl Accounts {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
     use std::time::{Duration, Instant};
 
     use super::*;

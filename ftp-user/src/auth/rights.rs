@@ -162,8 +162,6 @@ impl<'de> Deserialize<'de> for Rights {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
     use super::*;
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]

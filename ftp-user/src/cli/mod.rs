@@ -1,1 +1,130 @@
-//! cli
+//! The command line: what `pinhole` is told to do, and how it says what went wrong. No product logic.
+
+mod check;
+mod doubts;
+mod log;
+mod overrides;
+mod prompt;
+mod serve;
+mod user;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Config;
+
+/// Where the configuration is looked for if nobody names another file.
+const DEFAULT_CONFIG: &str = "/etc/pinhole/pinhole.toml";
+
+/// An FTP server whose data ports exist only while a session has negotiated them.
+#[derive(Debug, Parser)]
+#[command(name = "pinhole", version, about, after_help = EXAMPLES, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// What to log to stderr: error, warn, info, debug, trace, or a filter such as
+    /// "info,ftp_user::session=debug"
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        env = "PINHOLE_LOG",
+        default_value = "info"
+    )]
+    log: String,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  pinhole serve --root /srv/ftp                 everybody may read /srv/ftp
+  pinhole user add alice --root /srv/alice      alice may do everything in /srv/alice
+  pinhole check --config pinhole.toml           what would this file mean?
+
+See `pinhole serve --help` for trying it without root.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve FTP until SIGTERM or SIGINT
+    Serve(serve::Args),
+    /// Add, change, remove and list the users with passwords
+    User(user::Args),
+    /// Say what a configuration means, or what is wrong with it and where
+    Check(check::Args),
+}
+
+/// Reads the command line, does what it says, and tells the shell how it went.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = log::start(&cli.log).and_then(|()| match cli.command {
+        Command::Serve(args) => serve::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::User(args) => user::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Check(args) => check::run(&args),
+    });
+    done.unwrap_or_else(|error| {
+        // Nobody is left to tell when stderr is closed.
+        let _ = writeln!(std::io::stderr(), "pinhole: {}", explain(&error));
+        ExitCode::FAILURE
+    })
+}
+
+/// The error with its causes, leaving out causes that it has named itself.
+fn explain(error: &anyhow::Error) -> String {
+    let mut said = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if said.is_empty() {
+            said = cause;
+        } else if !said.contains(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    said
+}
+
+/// The file to read: the one named, else the usual one if it is there.
+fn config_file(named: Option<&Path>) -> Option<PathBuf> {
+    let usual = || Some(PathBuf::from(DEFAULT_CONFIG)).filter(|usual| usual.exists());
+    named.map(Path::to_owned).or_else(usual)
+}
+
+/// The configuration, from the file if there is one.
+fn load_config(named: Option<&Path>) -> anyhow::Result<Config> {
+    match config_file(named) {
+        Some(file) => Ok(Config::load(&file)?),
+        None => Ok(Config::default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn causes_are_said_once() {
+        let cause = std::io::Error::other("disk on fire");
+        let error = anyhow::Error::new(cause).context("cannot read: disk on fire");
+        assert_eq!(explain(&error), "cannot read: disk on fire");
+        let error = anyhow::anyhow!("disk on fire").context("cannot read");
+        assert_eq!(explain(&error), "cannot read: disk on fire");
+    }
+
+    #[test]
+    fn a_named_file_is_read_even_if_it_is_not_there() {
+        let missing = load_config(Some(Path::new("/nowhere/pinhole.toml")));
+        let said = missing.map_err(|error| explain(&error)).unwrap_err();
+        assert!(
+            said.starts_with("/nowhere/pinhole.toml: cannot read"),
+            "{said}"
+        );
+    }
+}

@@ -10,17 +10,20 @@ pub use ports::{PortSet, PortSetError};
 pub use problem::Problem;
 pub(crate) use problem::{Unreadable, lines, read_text};
 
+use std::fmt::Display;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize, Serializer};
+
 /// The sample that documents every option, with every default.
 pub const SAMPLE: &str = include_str!("../../pinhole.sample.toml");
 
 /// Everything that can be configured.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Config {
     /// Where control connections are accepted. "[::]" takes IPv4 as well.
     pub listen: Vec<SocketAddr>,
@@ -43,38 +46,42 @@ pub struct Config {
 }
 
 /// Anonymous sessions.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Anonymous {
     /// The directory they see as "/".
     pub root: PathBuf,
 }
 
 /// PASV and EPSV.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Passive {
     /// The ports that may be named.
+    #[serde(serialize_with = "text")]
     pub ports: PortSet,
     /// The address that PASV answers with, if not the control connection's own.
     pub address: Option<Ipv4Addr>,
     /// How long a pinhole waits for its client.
+    #[serde(serialize_with = "duration")]
     pub connect_timeout: Duration,
     /// How long PASV waits for a port when this client holds all of them.
+    #[serde(serialize_with = "duration")]
     pub port_timeout: Duration,
 }
 
 /// PORT and EPRT.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Active {
     /// Whether they are allowed at all.
     pub enabled: bool,
     /// Whether to connect from port 20 (RFC 959 section 3.2).
     pub from_port_20: bool,
     /// How long a connection may take.
+    #[serde(serialize_with = "duration")]
     pub connect_timeout: Duration,
 }
 
 /// The kernel half: who may reach a passive port.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Enforce {
     /// `false`: no eBPF, ordinary listeners.
     pub enabled: bool,
@@ -104,7 +111,7 @@ pub enum Interfaces {
 }
 
 /// How the program is attached to an interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Attach {
     /// Native on hardware and virtio, tcx elsewhere.
@@ -118,7 +125,7 @@ pub enum Attach {
 }
 
 /// What happens to segments to a guarded port that belong to no connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stray {
     /// Pass where the host forwards, drop elsewhere.
@@ -130,20 +137,24 @@ pub enum Stray {
 }
 
 /// How long things may take.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Timeouts {
     /// Between two commands.
+    #[serde(serialize_with = "duration")]
     pub idle: Duration,
     /// From connecting to being logged in.
+    #[serde(serialize_with = "duration")]
     pub login: Duration,
     /// Between two bytes of a transfer.
+    #[serde(serialize_with = "duration")]
     pub stall: Duration,
     /// For running transfers once the daemon is told to stop.
+    #[serde(serialize_with = "duration")]
     pub drain: Duration,
 }
 
 /// How many of things there may be. 0 sessions means no limit.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Limits {
     /// Sessions at one time.
     pub sessions: usize,
@@ -237,6 +248,24 @@ impl Default for Config {
             },
         }
     }
+}
+
+impl Serialize for Interfaces {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Interfaces::Auto => serializer.serialize_str("auto"),
+            Interfaces::Named(names) => names.serialize(serializer),
+        }
+    }
+}
+
+/// As the file has it: "30s".
+fn duration<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_duration(*duration))
+}
+
+fn text<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }
 
 #[cfg(test)]

@@ -180,8 +180,6 @@ fn subtract(ranges: Vec<(u16, u16)>, holes: &[(u16, u16)]) -> Vec<(u16, u16)> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
     use std::collections::BTreeSet;
 
     use proptest::prelude::*;

@@ -1,5 +1,4 @@
 //! Configuration files: the sample, and what is said about wrong ones.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
 

@@ -128,7 +128,7 @@ pub fn parse_timestamp(text: &[u8]) -> Option<SystemTime> {
     };
     let time = Time::from_hms(byte(8..10)?, byte(10..12)?, second).ok()?;
     let whole = SystemTime::from(PrimitiveDateTime::new(date, time).assume_utc());
-    let nanos = fraction.map_or(Some(0), |digits| nanoseconds(digits))?;
+    let nanos = fraction.map_or(Some(0), nanoseconds)?;
     whole
         .checked_add(leap)?
         .checked_add(Duration::from_nanos(nanos))

@@ -128,8 +128,6 @@ impl fmt::Debug for VirtualPath {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
     use proptest::prelude::*;
 
     use super::*;

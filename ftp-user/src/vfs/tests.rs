@@ -1,5 +1,4 @@
 //! Trees on disk: what is served, what is refused, and that nothing leads out.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

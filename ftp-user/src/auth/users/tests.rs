@@ -1,5 +1,4 @@
 //! Users files on disk and in text.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::os::unix::fs::PermissionsExt as _;
 

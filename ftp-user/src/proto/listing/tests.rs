@@ -1,5 +1,4 @@
 //! Lines as clients get them.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::time::UNIX_EPOCH;
 

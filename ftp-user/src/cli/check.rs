@@ -1,0 +1,281 @@
+//! `pinhole check`: says what a configuration means, or what is wrong with it and where.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::bail;
+use serde_json::json;
+
+use super::doubts::doubts;
+use super::{DEFAULT_CONFIG, config_file};
+use crate::auth::{Accounts, AuthError};
+use crate::config::{Config, ConfigError, Interfaces, Problem};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// The configuration [default: /etc/pinhole/pinhole.toml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// For programs: {"ok", "config", "doubts"} or {"ok", "problems": [{"file", "line", "column",
+    /// "message"}]}
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Exit status: 0 if the file can be used, 1 if not. The users file that it names is checked too.
+
+Examples:
+  pinhole check
+  pinhole check --config ./pinhole.toml
+  pinhole check --json | jq .problems";
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let Some(file) = config_file(args.config.as_deref()) else {
+        bail!("there is no {DEFAULT_CONFIG}; name a file with --config");
+    };
+    let (text, code) = match check(&file) {
+        Ok(checked) if args.json => (checked.json(), ExitCode::SUCCESS),
+        Ok(checked) => (checked.summary(&file), ExitCode::SUCCESS),
+        Err(Unusable::Problems(problems)) if args.json => {
+            (problems_json(&problems), ExitCode::FAILURE)
+        }
+        Err(Unusable::Problems(problems)) => {
+            let lines: String = problems
+                .iter()
+                .map(|problem| format!("{problem}\n"))
+                .collect();
+            (lines, ExitCode::FAILURE)
+        }
+        Err(Unusable::Other(error)) => return Err(error),
+    };
+    std::io::stdout().lock().write_all(text.as_bytes())?;
+    Ok(code)
+}
+
+#[derive(Debug)]
+enum Unusable {
+    /// With their places.
+    Problems(Vec<Problem>),
+    /// A file that cannot be read, for instance.
+    Other(anyhow::Error),
+}
+
+#[derive(Debug)]
+struct Checked {
+    config: Config,
+    accounts: Accounts,
+    doubts: Vec<String>,
+}
+
+fn check(file: &Path) -> Result<Checked, Unusable> {
+    let config = Config::load(file).map_err(|error| match error {
+        ConfigError::Invalid(problems) => Unusable::Problems(problems),
+        error @ ConfigError::Read { .. } => Unusable::Other(error.into()),
+    })?;
+    let accounts = Accounts::load(&config).map_err(|error| match error {
+        AuthError::Invalid(problems) => Unusable::Problems(problems),
+        error => Unusable::Other(error.into()),
+    })?;
+    let doubts = doubts(&config, &accounts);
+    Ok(Checked {
+        config,
+        accounts,
+        doubts,
+    })
+}
+
+impl Checked {
+    fn json(&self) -> String {
+        let value = json!({"ok": true, "config": self.config, "doubts": self.doubts});
+        format!("{value:#}\n")
+    }
+
+    fn summary(&self, file: &Path) -> String {
+        let mut out = format!("{} can be used. It means:\n", file.display());
+        for (what, means) in self.meaning() {
+            // Writing to memory does not fail.
+            let _ = writeln!(out, "  {what:17} {means}");
+        }
+        for doubt in &self.doubts {
+            let _ = writeln!(out, "warning: {doubt}");
+        }
+        out
+    }
+
+    fn meaning(&self) -> Vec<(&'static str, String)> {
+        let Config {
+            listen,
+            passive,
+            active,
+            enforce,
+            timeouts,
+            limits,
+            ..
+        } = &self.config;
+        let time = |duration| humantime::format_duration(duration).to_string();
+        let listen: Vec<String> = listen.iter().map(ToString::to_string).collect();
+        let users = self.accounts.users().count();
+        let anonymous = match &self.config.anonymous {
+            Some(anonymous) => format!("read-only in {}", anonymous.root.display()),
+            None => "nobody".to_owned(),
+        };
+        let address = match passive.address {
+            Some(address) => format!("; PASV names {address}"),
+            None => String::new(),
+        };
+        let mut meaning = vec![
+            ("listen", listen.join(", ")),
+            ("greeting", format!("220 {}", self.config.greeting)),
+            ("password users", users.to_string()),
+            ("anonymous", anonymous),
+            (
+                "passive ports",
+                format!(
+                    "{} ({}), each open for up to {}{address}",
+                    passive.ports,
+                    passive.ports.len(),
+                    time(passive.connect_timeout)
+                ),
+            ),
+            (
+                "active mode",
+                match (active.enabled, active.from_port_20) {
+                    (false, _) => "refused".to_owned(),
+                    (true, true) => "to the client itself, from port 20".to_owned(),
+                    (true, false) => "to the client itself, from any port".to_owned(),
+                },
+            ),
+        ];
+        if enforce.enabled {
+            let interfaces = match &enforce.interfaces {
+                Interfaces::Auto => "every interface that clients can come in by".to_owned(),
+                Interfaces::Named(names) => names.join(", "),
+            };
+            let attach = format!("{:?}", enforce.attach).to_lowercase();
+            let mark = enforce
+                .mark
+                .map(|mark| format!(", marks admitted packets {mark:#x}"));
+            let mark = mark.unwrap_or_default();
+            meaning.push((
+                "enforced on",
+                format!("{interfaces} (attach: {attach}{mark})"),
+            ));
+            let (v4, v6) = (enforce.client_prefix_v4, enforce.client_prefix_v6);
+            let who =
+                format!("who shares /{v4} (IPv4) or /{v6} (IPv6) with the control connection");
+            meaning.push(("data connections", who));
+        } else {
+            meaning.push((
+                "enforced on",
+                "nothing: ports are open to anybody while they wait".into(),
+            ));
+        }
+        let limit = |number: usize| match number {
+            0 => "any number".to_owned(),
+            number => number.to_string(),
+        };
+        meaning.push((
+            "sessions",
+            format!(
+                "{}; from one address {}",
+                limit(limits.sessions),
+                limit(limits.sessions_per_address)
+            ),
+        ));
+        meaning.push((
+            "timeouts",
+            format!(
+                "login {}, idle {}, stalled transfer {}, transfers at shutdown {}",
+                time(timeouts.login),
+                time(timeouts.idle),
+                time(timeouts.stall),
+                time(timeouts.drain)
+            ),
+        ));
+        meaning
+    }
+}
+
+fn problems_json(problems: &[Problem]) -> String {
+    let problems: Vec<_> = problems
+        .iter()
+        .map(|problem| {
+            json!({
+                "file": problem.file.display().to_string(),
+                "line": problem.line,
+                "column": problem.column,
+                "message": problem.message,
+            })
+        })
+        .collect();
+    let value = json!({"ok": false, "problems": problems});
+    format!("{value:#}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn checked(text: &str) -> Result<(Checked, PathBuf), Vec<Problem>> {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("files")).unwrap();
+        fs::write(dir.path().join("users.toml"), "[[user]]\nname = 1\n").unwrap();
+        let file = dir.path().join("pinhole.toml");
+        fs::write(&file, text).unwrap();
+        match check(&file) {
+            Ok(checked) => Ok((checked, file)),
+            Err(Unusable::Problems(problems)) => Err(problems),
+            Err(Unusable::Other(error)) => unreachable!("{error}"),
+        }
+    }
+
+    #[test]
+    fn a_good_file_is_summed_up() {
+        let text = "[anonymous]\nroot = \"files\"\n[enforce]\nmark = 0x12\n";
+        let (good, file) = checked(text).unwrap();
+        let summary = good.summary(&file);
+        for line in [
+            "  listen            [::]:21\n",
+            "  passive ports     30000-50000 (20001), each open for up to 30s\n",
+            "(attach: auto, marks admitted packets 0x12)\n",
+            "  sessions          10000; from one address any number\n",
+        ] {
+            assert!(summary.contains(line), "{summary}");
+        }
+        assert!(!summary.contains("warning"), "{summary}");
+        let json: serde_json::Value = serde_json::from_str(&good.json()).unwrap();
+        assert_eq!(json["ok"], true);
+        assert_eq!(json["config"]["passive"]["ports"], "30000-50000");
+        assert_eq!(json["config"]["timeouts"]["idle"], "5m");
+        assert_eq!(json["config"]["enforce"]["interfaces"], "auto");
+        assert_eq!(json["config"]["enforce"]["mark"], 0x12);
+    }
+
+    #[test]
+    fn doubts_are_warnings() {
+        let (odd, file) = checked("[enforce]\nenabled = false\n").unwrap();
+        let summary = odd.summary(&file);
+        assert!(summary.contains("warning: nobody can log in"), "{summary}");
+        assert!(summary.contains("warning: enforcement is off"), "{summary}");
+    }
+
+    #[test]
+    fn problems_of_both_files_are_found() {
+        let problems = checked("lissten = 1\n").unwrap_err();
+        let json: serde_json::Value = serde_json::from_str(&problems_json(&problems)).unwrap();
+        assert_eq!(json["ok"], false);
+        assert_eq!(json["problems"][0]["line"], 1);
+        assert_eq!(json["problems"][0]["column"], 1);
+
+        let problems = checked("users = \"users.toml\"\n").unwrap_err();
+        assert!(problems[0].file.ends_with("users.toml"));
+        assert_eq!((problems[0].line, problems[0].column), (2, 8));
+    }
+}

@@ -1,0 +1,95 @@
+//! What an admin probably did not mean: told by `check` and at start, never an error.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::auth::Accounts;
+use crate::config::Config;
+use crate::vfs::Vfs;
+
+/// Sentences about what works but is probably not wanted.
+pub(super) fn doubts(config: &Config, accounts: &Accounts) -> Vec<String> {
+    let mut doubts = Vec::new();
+    if nobody_can_log_in(accounts) {
+        doubts.push(NOBODY.to_owned());
+    }
+    for user in accounts.users() {
+        if let Err(error) = Vfs::open(&user.root) {
+            doubts.push(format!("{} will not get in: {error}", user.name));
+        }
+    }
+    if let Some(path) = &config.users {
+        let mode = std::fs::metadata(path).map(|found| found.permissions().mode());
+        if mode.is_ok_and(|mode| mode & 0o007 != 0) {
+            let shown = path.display();
+            doubts.push(format!(
+                "every user of this host can read the password hashes: chmod 600 {shown}"
+            ));
+        }
+    }
+    if !config.enforce.enabled {
+        doubts.push(
+            "enforcement is off: while a passive port waits, anybody can connect to it. For trying \
+             out only"
+                .to_owned(),
+        );
+    }
+    doubts
+}
+
+/// What to do about [`nobody_can_log_in`].
+pub(super) const NOBODY: &str = "nobody can log in: name a directory for everybody with --root DIR or \
+    [anonymous] root, or a users file with users = \"FILE\" (`pinhole user add` makes one)";
+
+/// Whether there is neither an anonymous account nor a user.
+pub(super) fn nobody_can_log_in(accounts: &Accounts) -> bool {
+    accounts.anonymous().is_none() && accounts.users().next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::auth::{Hash, Password, Rights, User, UsersFile};
+    use crate::config::Anonymous;
+
+    fn said(config: &Config) -> Vec<String> {
+        doubts(config, &Accounts::load(config).unwrap())
+    }
+
+    #[test]
+    fn an_ordinary_configuration_leaves_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config {
+            anonymous: Some(Anonymous {
+                root: dir.path().to_owned(),
+            }),
+            ..Config::default()
+        };
+        assert!(said(&config).is_empty());
+    }
+
+    #[test]
+    fn each_doubt_is_said() {
+        let mut config = Config::default();
+        assert_eq!(said(&config), [NOBODY]);
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("users.toml");
+        let user = User {
+            name: "alice".to_owned(),
+            hash: Hash::new(&Password::new(b"a".to_vec())).unwrap(),
+            root: dir.path().join("gone"),
+            rights: Rights::ALL,
+        };
+        UsersFile::new(&path).add(user).unwrap();
+        config.users = Some(path.clone());
+        config.enforce.enabled = false;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let said = said(&config);
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert!(said[0].starts_with("alice will not get in: the directory"));
+        assert!(said[1].contains("chmod 600"));
+        assert!(said[2].starts_with("enforcement is off"));
+    }
+}

@@ -1,0 +1,139 @@
+//! The flags of `pinhole serve` that stand above the configuration file.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::ValueEnum;
+
+use crate::config::{Anonymous, Attach, Config, Interfaces, PortSet};
+
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Overrides {
+    /// Listen here instead of where the file says; may be repeated ("[::]:21" takes IPv4 as well)
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Vec<SocketAddr>,
+
+    /// Serve this directory to everybody, read-only
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+
+    /// Ports that PASV and EPSV may name, such as 30000-50000,!33060
+    #[arg(long, value_name = "PORTS")]
+    passive_ports: Option<PortSet>,
+
+    /// Guard this interface; may be repeated. "auto": every one that control connections can come
+    /// in by
+    #[arg(long, value_name = "IF|auto")]
+    interface: Vec<String>,
+
+    /// How to attach to the interfaces
+    #[arg(long, value_enum)]
+    attach: Option<Attach>,
+
+    /// "off" runs without eBPF and without root: ports are open to anybody while they wait
+    #[arg(long, value_enum)]
+    enforce: Option<OnOff>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OnOff {
+    On,
+    Off,
+}
+
+impl Overrides {
+    /// Puts the flags into the configuration.
+    pub(super) fn apply(&self, config: &mut Config) -> anyhow::Result<()> {
+        if !self.listen.is_empty() {
+            config.listen.clone_from(&self.listen);
+        }
+        if let Some(root) = &self.root {
+            config.anonymous = Some(Anonymous { root: root.clone() });
+        }
+        if let Some(ports) = &self.passive_ports {
+            config.passive.ports = ports.clone();
+        }
+        match self.interface.as_slice() {
+            [] => {}
+            [auto] if auto == "auto" => config.enforce.interfaces = Interfaces::Auto,
+            names if names.iter().any(|name| name == "auto") => {
+                bail!("--interface auto means every interface: name no other beside it");
+            }
+            names => config.enforce.interfaces = Interfaces::Named(names.to_vec()),
+        }
+        if let Some(attach) = self.attach {
+            config.enforce.attach = attach;
+        }
+        if let Some(enforce) = self.enforce {
+            config.enforce.enabled = enforce == OnOff::On;
+        }
+        if let Some(port) = config.listened_passive_port() {
+            bail!(
+                "port {port} is listened on for control connections and cannot be a passive port: \
+                 leave it out with --passive-ports {},!{port}",
+                config.passive.ports
+            );
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        overrides: Overrides,
+    }
+
+    fn applied(flags: &str) -> anyhow::Result<Config> {
+        let flags = std::iter::once("pinhole").chain(flags.split_whitespace());
+        let mut config = Config::default();
+        Flags::try_parse_from(flags)?.overrides.apply(&mut config)?;
+        Ok(config)
+    }
+
+    #[test]
+    fn no_flags_change_nothing() {
+        assert_eq!(applied("").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn each_flag_stands_above_the_file() {
+        let config = applied(
+            "--listen 127.0.0.1:2121 --listen [::1]:2121 --root /srv --passive-ports 40000-40009 \
+             --interface eth0 --interface eth1 --attach tcx --enforce off",
+        )
+        .unwrap();
+        assert_eq!(config.listen.len(), 2);
+        assert_eq!(
+            config.anonymous,
+            Some(Anonymous {
+                root: "/srv".into()
+            })
+        );
+        assert_eq!(config.passive.ports.to_string(), "40000-40009");
+        let names = ["eth0", "eth1"].map(str::to_owned).to_vec();
+        assert_eq!(config.enforce.interfaces, Interfaces::Named(names));
+        assert_eq!(config.enforce.attach, Attach::Tcx);
+        assert!(!config.enforce.enabled);
+        assert!(applied("--enforce on").unwrap().enforce.enabled);
+        let auto = applied("--interface auto").unwrap().enforce.interfaces;
+        assert_eq!(auto, Interfaces::Auto);
+    }
+
+    #[test]
+    fn wrong_flags_say_what_is_right() {
+        let said = |flags: &str| applied(flags).unwrap_err().to_string();
+        assert!(said("--interface eth0 --interface auto").contains("no other"));
+        assert!(said("--passive-ports 50000-30000").contains("30000-50000"));
+        assert!(said("--listen 127.0.0.1:30021").contains("30000-50000,!30021"));
+        assert!(said("--attach xdp").contains("native"));
+        assert!(said("--listen localhost").contains("--listen"));
+    }
+}

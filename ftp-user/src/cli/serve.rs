@@ -1,0 +1,127 @@
+//! `pinhole serve`: from flags and file to a running server, and from a signal to its end.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::doubts::{NOBODY, doubts, nobody_can_log_in};
+use super::load_config;
+use super::overrides::Overrides;
+use crate::auth::Accounts;
+use crate::config::Config;
+use crate::pinholes::Pinholes;
+use crate::server;
+use crate::vfs::Vfs;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// The configuration [default: /etc/pinhole/pinhole.toml if it is there, else built-in defaults]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    #[command(flatten)]
+    overrides: Overrides,
+}
+
+const EXAMPLES: &str = "\
+Flags stand above the file.
+
+Examples:
+  pinhole serve
+  pinhole serve --config ./pinhole.toml --interface eth0 --attach native
+  pinhole serve --root /srv/ftp --passive-ports 30000-50000
+
+Try it without root; ports are then open to anybody while they wait:
+  pinhole serve --root . --listen 127.0.0.1:2121 --enforce off";
+
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let mut config = load_config(args.config.as_deref())?;
+    args.overrides.apply(&mut config)?;
+    let accounts = Accounts::load(&config)?;
+    if nobody_can_log_in(&accounts) {
+        bail!(NOBODY);
+    }
+    if let Some(anonymous) = &config.anonymous {
+        Vfs::open(&anonymous.root)?;
+    }
+    for doubt in doubts(&config, &accounts) {
+        tracing::warn!("{doubt}");
+    }
+    allow_many_descriptors();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the async runtime")?;
+    runtime.block_on(serve(Arc::new(config), accounts))
+}
+
+async fn serve(config: Arc<Config>, accounts: Accounts) -> anyhow::Result<()> {
+    // Before anything is attached, so that a signal from now on ends in an orderly way.
+    let stop = Stop::new().context("cannot handle signals")?;
+    let pinholes = pinholes(&config).await?;
+    server::serve(config, accounts, pinholes, stop.told()).await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The kernel's pinholes, or ordinary listeners where the admin does without enforcement. Never the one in
+/// place of the other by itself.
+async fn pinholes(config: &Config) -> anyhow::Result<Pinholes> {
+    match config.enforce.enabled {
+        true => Ok(Pinholes::kernel(config).await?),
+        false => Ok(Pinholes::listeners(config)),
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn new() -> std::io::Result<Stop> {
+        Ok(Stop {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Resolves when the process is told to stop. Whoever tells it twice does not want to wait for transfers.
+    async fn told(mut self) {
+        let name = self.next().await;
+        tracing::info!("{name}: stopping");
+        tokio::spawn(async move {
+            let name = self.next().await;
+            tracing::warn!("{name} again: ending at once");
+            // Sockets, programs and maps are the process's own and go with it.
+            std::process::exit(1);
+        });
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// A transfer holds three descriptors and more; the usual soft limit, 1024, is there for select(2) alone.
+fn allow_many_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(
+            "the limit of open files stays at {:?}: {error}",
+            limit.current
+        );
+    }
+}
