@@ -4,6 +4,7 @@
 
 use crate::auth::Accounts;
 use crate::config::{Config, Limits};
+use crate::control::ControlSocket;
 use crate::pinholes::{Pinholes, SessionId};
 use crate::proto::{Code, Reply};
 use crate::session::{self, Context, Ends, Stop};
@@ -64,6 +65,19 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let listeners = bind_all(&config.listen)?;
+    tracing::info!("ready");
+    serve_on(listeners, config, accounts, pinholes, stop).await;
+    Ok(())
+}
+
+/// Serves on sockets that listen already.
+pub(crate) async fn serve_on(
+    listeners: Vec<TcpListener>,
+    config: Arc<Config>,
+    accounts: Accounts,
+    pinholes: Pinholes,
+    stop: impl Future<Output = ()>,
+) {
     let (stop_sessions, stopping) = watch::channel(Stop::No);
     let drain = config.timeouts.drain;
     let admission = Arc::new(Admission::new(config.limits.clone()));
@@ -80,7 +94,6 @@ pub async fn serve(
         acceptors.spawn(accept(listener, accepted.clone()));
     }
     drop(accepted);
-    tracing::info!("ready");
 
     let mut sessions = JoinSet::new();
     let mut next_id: SessionId = 1;
@@ -97,7 +110,7 @@ pub async fn serve(
                     Ok(ticket) => {
                         let context = Arc::clone(&context);
                         sessions.spawn(async move {
-                            session::run(stream, id, ends, context).await;
+                            session::run(ControlSocket(stream), id, ends, context).await;
                             drop(ticket);
                         });
                     }
@@ -131,7 +144,6 @@ pub async fn serve(
         );
         sessions.shutdown().await;
     }
-    Ok(())
 }
 
 fn report(ended: Result<(), tokio::task::JoinError>) {
@@ -140,7 +152,7 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ServeError> {
+pub(crate) fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ServeError> {
     if addresses.is_empty() {
         return Err(ServeError::NoAddress);
     }

@@ -1,6 +1,6 @@
 //! A line → the command family that answers it.
 
-use super::{Answer, Next, Session, policy};
+use super::{Session, policy};
 use crate::control::ControlError;
 use crate::proto::text::Visible;
 use crate::proto::{Code, Command, Reply, parse};
@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// Answers one line. A transfer sends its earlier replies itself and returns its last.
-    pub(super) async fn answer(&mut self, line: &[u8]) -> Result<(Reply, Next), ControlError> {
+    pub(super) async fn answer(&mut self, line: &[u8]) -> Result<Reply, ControlError> {
         let command = match parse(line) {
             Ok(command) => command,
             Err(error) => {
@@ -16,19 +16,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 let verb = line.split(|&b| b == b' ').next().unwrap_or_default();
                 let verb = Visible(verb.get(..8).unwrap_or(verb));
                 tracing::debug!(session = self.id, %verb, %error, "not a command of ours");
-                return Ok((error.into(), Next::Command));
+                return Ok(error.into());
             }
         };
         if let Err(refusal) = policy::check(&command, &self.login) {
             self.pending = super::Pending::Nothing;
-            return Ok((refusal, Next::Command));
+            return Ok(refusal);
         }
         if !policy::outlives(&self.pending, &command) {
             self.pending = super::Pending::Nothing;
         }
         let answer = match command {
-            Command::Quit => return Ok((Reply::new(Code::Closing, "Goodbye."), Next::End)),
-            Command::Pass(password) => return Ok(self.pass(password).await),
+            Command::Quit => Ok(Reply::new(Code::Closing, "Goodbye.")),
+            Command::Pass(password) => self.pass(password).await,
             Command::User(name) => self.user_name(name),
             Command::Acct => self.acct(),
             Command::Rein => self.rein(),
@@ -69,10 +69,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Command::Appe(path) => self.appe(&path).await?,
             Command::Stou => self.stou().await?,
         };
-        Ok((flatten(answer), Next::Command))
+        Ok(answer.unwrap_or_else(|refusal| refusal))
     }
-}
-
-fn flatten(answer: Answer) -> Reply {
-    answer.unwrap_or_else(|refusal| refusal)
 }

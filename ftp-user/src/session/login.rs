@@ -1,8 +1,8 @@
 //! RFC 959 §4.1.1, access control: USER PASS ACCT REIN.
 
 use super::state::{Login, Parameters, Pending, User};
-use super::{Answer, Next, Session};
-use crate::auth::{Account, Password};
+use super::{Answer, Session};
+use crate::auth::{Account, Accounts, Password};
 use crate::negotiate::Negotiated;
 use crate::proto::command::Secret;
 use crate::proto::text::Visible;
@@ -19,7 +19,7 @@ impl<S> Session<S> {
     /// USER. A second one starts the login over (RFC 959 §4.1.1).
     pub(super) fn user_name(&mut self, name: Vec<u8>) -> Answer {
         self.negotiated = Negotiated::Nothing;
-        let text = if is_anonymous(&name) && self.context.accounts.anonymous().is_some() {
+        let text = if Accounts::is_anonymous(&name) && self.context.accounts.anonymous().is_some() {
             "Anonymous login: send your e-mail address as password."
         } else {
             "Password, please."
@@ -28,29 +28,26 @@ impl<S> Session<S> {
         Ok(Reply::new(Code::NeedPassword, text))
     }
 
-    pub(super) async fn pass(&mut self, password: Secret) -> (Reply, Next) {
+    pub(super) async fn pass(&mut self, password: Secret) -> Answer {
         let name = match std::mem::replace(&mut self.login, Login::Nobody) {
             Login::Named(name) => name,
             other => {
                 self.login = other;
-                return (
-                    Reply::new(Code::BadSequence, "USER comes first."),
-                    Next::Command,
-                );
+                return Err(Reply::new(Code::BadSequence, "USER comes first."));
             }
         };
         let password = Password::new(password.into_bytes());
         let account = match self.context.accounts.anonymous() {
-            Some(account) if is_anonymous(&name) => Some(account),
+            Some(account) if Accounts::is_anonymous(&name) => Some(account),
             _ => self.context.accounts.verify(&name, password).await,
         };
         match account {
-            Some(account) => (self.enter(account).await, Next::Command),
-            None => self.refuse(&name).await,
+            Some(account) => self.enter(account).await,
+            None => Err(self.refuse(&name).await),
         }
     }
 
-    async fn enter(&mut self, account: Arc<Account>) -> Reply {
+    async fn enter(&mut self, account: Arc<Account>) -> Answer {
         let (session, client) = (self.id, self.ends.client.ip());
         let user = account.name.clone();
         let root = account.root.clone();
@@ -59,11 +56,14 @@ impl<S> Session<S> {
             Ok(Ok(vfs)) => vfs,
             Ok(Err(error)) => {
                 tracing::error!(session, %client, user, %error, "login: no root directory");
-                return Reply::new(Code::NotLoggedIn, "Your directory is not available.");
+                return Err(Reply::new(
+                    Code::NotLoggedIn,
+                    "Your directory is not available.",
+                ));
             }
             Err(error) => {
                 tracing::error!(session, %client, user, %error, "login: a file worker failed");
-                return Reply::new(Code::NotLoggedIn, "Internal error.");
+                return Err(Reply::new(Code::NotLoggedIn, "Internal error."));
             }
         };
         tracing::info!(session, %client, user, "login");
@@ -73,26 +73,22 @@ impl<S> Session<S> {
             vfs,
             directory: VirtualPath::root(),
         });
-        Reply::new(Code::LoggedIn, "Logged in.")
+        Ok(Reply::new(Code::LoggedIn, "Logged in."))
     }
 
-    async fn refuse(&mut self, name: &[u8]) -> (Reply, Next) {
+    async fn refuse(&mut self, name: &[u8]) -> Reply {
         self.login_failures += 1;
         let failures = self.login_failures;
         let shown = Visible(name.get(..64).unwrap_or(name));
         tracing::warn!(session = self.id, client = %self.ends.client.ip(), user = %shown, failures,
             "login refused");
         if failures >= self.context.config.limits.login_failures {
-            let reply = Reply::new(Code::ServiceUnavailable, "Too many failed logins.");
-            return (reply, Next::End);
+            return Reply::new(Code::ServiceUnavailable, "Too many failed logins.");
         }
         // Guessing gets slower; other sessions do not.
         let doubled = FIRST_DELAY.saturating_mul(1 << (failures - 1).min(16));
         tokio::time::sleep(doubled.min(LONGEST_DELAY)).await;
-        (
-            Reply::new(Code::NotLoggedIn, "Login incorrect."),
-            Next::Command,
-        )
+        Reply::new(Code::NotLoggedIn, "Login incorrect.")
     }
 
     pub(super) fn acct(&self) -> Answer {
@@ -108,8 +104,4 @@ impl<S> Session<S> {
         self.negotiated = Negotiated::Nothing;
         Ok(Reply::new(Code::ServiceReady, "Ready for a new user."))
     }
-}
-
-fn is_anonymous(name: &[u8]) -> bool {
-    name.eq_ignore_ascii_case(b"anonymous") || name.eq_ignore_ascii_case(b"ftp")
 }

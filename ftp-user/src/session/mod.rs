@@ -73,13 +73,6 @@ type Answer = Result<Reply, Reply>;
 /// A line as the control connection gave it.
 type Line = Result<Vec<u8>, LineError>;
 
-/// What comes after a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
-    Command,
-    End,
-}
-
 struct Session<S> {
     context: Arc<Context>,
     id: SessionId,
@@ -145,13 +138,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 }
                 Event::Stopped => return self.control.send(&outcome::shutting_down()).await,
             };
-            let (reply, next) = match line {
+            let reply = match line {
                 // On the heap for as long as it takes: what is idle stays small.
                 Ok(line) => Box::pin(self.answer(&line)).await?,
-                Err(error) => (Reply::new(error.code(), error.to_string()), Next::Command),
+                Err(error) => Reply::new(error.code(), error.to_string()),
             };
             self.control.send(&reply).await?;
-            if next == Next::End {
+            // These two promise the end (RFC 959 §4.2.2).
+            if matches!(reply.code(), Code::Closing | Code::ServiceUnavailable) {
                 return Ok(());
             }
         }

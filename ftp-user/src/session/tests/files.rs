@@ -1,0 +1,175 @@
+//! Directories, names, and what is told about files.
+
+use super::{Server, exists};
+use std::os::unix::ffi::OsStrExt;
+
+#[test]
+fn directories_are_made_entered_and_removed() {
+    let server = Server::start();
+    let mut client = server.alice();
+    assert!(client.expect("PWD", 257).starts_with("257 \"/\" "));
+    assert!(
+        client
+            .expect("MKD a \"b\"", 257)
+            .starts_with("257 \"/a \"\"b\"\"\" ")
+    );
+    assert!(exists(&server.root().join("a \"b\"")));
+    client.expect("MKD a \"b\"", 550);
+    client.expect("CWD a \"b\"", 250);
+    client.expect("XMKD deep", 257);
+    client.expect("CWD deep", 250);
+    assert!(client.expect("XPWD", 257).contains("\"/a \"\"b\"\"/deep\""));
+    client.expect("XCUP", 250);
+    client.expect("RMD /a \"b\"", 550);
+    client.expect("XRMD deep", 250);
+    client.expect("CDUP", 250);
+    client.expect("CDUP", 250);
+    client.expect("CWD ../../..", 250);
+    assert!(client.expect("PWD", 257).starts_with("257 \"/\" "));
+    client.expect("CWD nowhere", 550);
+    server.put("file", b"x");
+    client.expect("CWD file", 550);
+}
+
+#[test]
+fn names_are_bytes() {
+    let server = Server::start();
+    let mut client = server.alice();
+    // Latin-1, 0xFF doubled as Telnet has it, and a CR padded as RFC 2640 has it.
+    client.send(b"MKD caf\xe9\xff\xff\r\0x\r\n");
+    client.expect_reply(257);
+    let made = server
+        .root()
+        .join(std::ffi::OsStr::from_bytes(b"caf\xe9\xff\rx"));
+    assert!(exists(&made));
+    client.send(b"CWD caf\xe9\xff\xff\r\0x\r\n");
+    client.expect_reply(250);
+    client.send(b"PWD\r\n");
+    let mut reply = [0; 64];
+    let read = std::io::Read::read(&mut client.control, &mut reply).unwrap();
+    assert!(
+        reply[..read].starts_with(b"257 \"/caf\xe9\xff\xff\r\0x\" "),
+        "{:?}",
+        &reply[..read]
+    );
+}
+
+#[test]
+fn renaming_takes_two_commands_in_a_row() {
+    let server = Server::start();
+    server.put("old", b"x");
+    let mut client = server.alice();
+    client.expect("RNTO new", 503);
+    client.expect("RNFR nothing", 550);
+    client.expect("RNFR old", 350);
+    client.expect("PWD", 257);
+    client.expect("RNTO new", 503);
+    client.expect("RNFR old", 350);
+    client.expect("RNTO new", 250);
+    assert!(!exists(&server.root().join("old")));
+    assert_eq!(server.get("new"), b"x");
+    client.expect("DELE new", 250);
+    client.expect("DELE new", 550);
+}
+
+#[test]
+fn size_and_time() {
+    let server = Server::start();
+    let path = server.put("a", b"12345");
+    let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    std::fs::File::open(path)
+        .unwrap()
+        .set_modified(time)
+        .unwrap();
+    let mut client = server.alice();
+    assert_eq!(client.expect("SIZE a", 213), "213 5\r\n");
+    assert!(
+        client
+            .expect("MDTM a", 213)
+            .starts_with("213 20010909014640")
+    );
+    client.expect("SIZE /", 550);
+    client.expect("MDTM /", 550);
+    client.expect("TYPE A", 200);
+    client.expect("SIZE a", 550);
+}
+
+#[test]
+fn a_link_out_of_the_root_leads_nowhere() {
+    let server = Server::start();
+    std::fs::write(server.files.path().join("secret"), b"secret").unwrap();
+    std::os::unix::fs::symlink("../secret", server.root().join("out")).unwrap();
+    std::os::unix::fs::symlink("/etc", server.root().join("etc")).unwrap();
+    let mut client = server.alice();
+    let port = client.pasv_port();
+    for command in [
+        "RETR out",
+        "SIZE out",
+        "CWD etc",
+        "RETR etc/passwd",
+        "STOR out",
+        "APPE etc/x",
+    ] {
+        client.expect(command, 550);
+    }
+    client.expect("CWD ..", 250);
+    client.expect("RETR ../secret", 550);
+    drop(super::data((client.server(), port).into()));
+    assert_eq!(
+        std::fs::read(server.files.path().join("secret")).unwrap(),
+        b"secret"
+    );
+}
+
+#[test]
+fn listings() {
+    let server = Server::start();
+    server.put("one", b"1");
+    server.put("two", b"22");
+    std::fs::create_dir(server.root().join("dir")).unwrap();
+    server.put("dir/inner", b"333");
+    let mut client = server.alice();
+    let lines = |text: String| {
+        assert!(text.is_empty() || text.ends_with("\r\n"));
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(lines(client.listing("NLST")), ["dir", "one", "two"]);
+    assert_eq!(lines(client.listing("NLST dir")), ["dir/inner"]);
+    assert_eq!(lines(client.listing("NLST one")), ["one"]);
+    assert_eq!(lines(client.listing("LIST -la")).len(), 3);
+    let list = lines(client.listing("LIST dir"));
+    assert!(list.len() == 1 && list[0].ends_with(" inner"), "{list:?}");
+    let mlsd = lines(client.listing("MLSD dir"));
+    assert!(
+        mlsd.iter().any(|line| line.ends_with("; inner")),
+        "{mlsd:?}"
+    );
+    let port = client.pasv_port();
+    client.expect("MLSD one", 501);
+    client.expect("LIST nothing", 550);
+    drop(super::data((client.server(), port).into()));
+    let mlst = client.expect("MLST dir/inner", 250);
+    assert!(mlst.lines().nth(1).unwrap().starts_with(' '), "{mlst}");
+    assert!(mlst.contains("; /dir/inner\r\n"), "{mlst}");
+    let stat = client.expect("STAT dir", 212);
+    assert!(stat.contains(" inner\r\n"), "{stat}");
+    client.expect("STAT one", 213);
+    client.expect("STAT nothing", 550);
+}
+
+#[test]
+fn a_large_directory_comes_whole() {
+    let server = Server::start();
+    for n in 0..3000 {
+        server.put(&format!("a-rather-long-name-for-a-file-{n:05}"), b"");
+    }
+    let mut client = server.alice();
+    assert_eq!(client.listing("NLST").lines().count(), 3000);
+    assert!(
+        client
+            .expect("STAT /", 212)
+            .ends_with("212 Cut short; LIST shows all.\r\n")
+    );
+}

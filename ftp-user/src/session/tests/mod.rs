@@ -1,0 +1,293 @@
+//! Sessions from outside: a server on a loopback port, a scripted client, ordinary listeners for
+//! passive ports. What only a namespace or the kernel half can show is in the workspace's tests.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod abort;
+mod ends;
+mod files;
+mod login;
+mod ports;
+mod transfers;
+
+use crate::auth::{Accounts, Hash, Password, Rights, User, UsersFile};
+use crate::config::{Anonymous, Config};
+use crate::pinholes::Pinholes;
+use crate::server::{bind_all, serve_on};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Longer than anything here takes, so that what hangs fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server and its files.
+struct Server {
+    address: SocketAddr,
+    files: tempfile::TempDir,
+    stop: Option<oneshot::Sender<()>>,
+    serving: Option<tokio::task::JoinHandle<()>>,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Server {
+    fn start() -> Server {
+        Server::start_with(|_| {})
+    }
+
+    fn start_with(change: impl FnOnce(&mut Config)) -> Server {
+        let files = tempfile::tempdir().unwrap();
+        let users = files.path().join("users.toml");
+        let root = files.path().join("root");
+        std::fs::create_dir(&root).unwrap();
+        UsersFile::new(&users)
+            .add(User {
+                name: "alice".into(),
+                hash: Hash::new(&Password::new(b"secret".to_vec())).unwrap(),
+                root: root.clone(),
+                rights: Rights::ALL,
+            })
+            .unwrap();
+        let mut config = Config {
+            listen: vec!["127.0.0.1:0".parse().unwrap()],
+            users: Some(users),
+            anonymous: Some(Anonymous { root }),
+            ..Config::default()
+        };
+        config.enforce.enabled = false;
+        change(&mut config);
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let _entered = runtime.enter();
+        let listeners = bind_all(&config.listen).unwrap();
+        let address = listeners[0].local_addr().unwrap();
+        let accounts = Accounts::load(&config).unwrap();
+        let pinholes = Pinholes::listeners(&config);
+        let (stop, stopped) = oneshot::channel();
+        let serving = runtime.spawn(serve_on(
+            listeners,
+            Arc::new(config),
+            accounts,
+            pinholes,
+            async {
+                let _ = stopped.await;
+            },
+        ));
+        drop(_entered);
+        Server {
+            address,
+            files,
+            stop: Some(stop),
+            serving: Some(serving),
+            runtime: Some(runtime),
+        }
+    }
+
+    fn root(&self) -> PathBuf {
+        self.files.path().join("root")
+    }
+
+    fn put(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.root().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    fn get(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.root().join(name)).unwrap()
+    }
+
+    /// A file with holes: large, and costs nothing.
+    fn put_large(&self, name: &str, size: u64) {
+        std::fs::File::create(self.root().join(name))
+            .unwrap()
+            .set_len(size)
+            .unwrap();
+    }
+
+    fn connect(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    /// A session of the user who may do everything, in TYPE I.
+    fn alice(&self) -> Client {
+        let mut client = self.connect();
+        client.expect("USER alice", 331);
+        client.expect("PASS secret", 230);
+        client.expect("TYPE I", 200);
+        client
+    }
+
+    fn anonymous(&self) -> Client {
+        let mut client = self.connect();
+        client.expect("USER anonymous", 331);
+        client.expect("PASS me@example.org", 230);
+        client.expect("TYPE I", 200);
+        client
+    }
+
+    fn stop(&mut self) {
+        let _ = self.stop.take().unwrap().send(());
+    }
+
+    /// Waits until `serve_on` has returned.
+    fn join(&mut self) {
+        let serving = self.serving.take().unwrap();
+        let runtime = self.runtime.as_ref().unwrap();
+        runtime
+            .block_on(async { tokio::time::timeout(PATIENCE, serving).await })
+            .unwrap()
+            .unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A client that says exactly what it is told to.
+struct Client {
+    control: BufReader<TcpStream>,
+}
+
+impl Client {
+    fn connect(to: SocketAddr) -> Client {
+        let control = TcpStream::connect(to).unwrap();
+        control.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut client = Client {
+            control: BufReader::new(control),
+        };
+        assert_eq!(client.reply().0, 220);
+        client
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        self.control.get_mut().write_all(bytes).unwrap();
+    }
+
+    /// The next whole reply.
+    fn reply(&mut self) -> (u16, String) {
+        let mut text = String::new();
+        loop {
+            let start = text.len();
+            let mut line = Vec::new();
+            let read = self.control.read_until(b'\n', &mut line).unwrap();
+            assert!(read > 0, "closed after {text:?}");
+            assert!(line.ends_with(b"\r\n"), "{line:?}");
+            text.push_str(&String::from_utf8_lossy(&line));
+            let line = &text[start..];
+            if line.as_bytes().get(3) == Some(&b' ') {
+                if let Ok(code) = line[..3].parse() {
+                    return (code, text);
+                }
+            }
+        }
+    }
+
+    fn expect_reply(&mut self, code: u16) -> String {
+        let (got, text) = self.reply();
+        assert_eq!(got, code, "{text:?}");
+        text
+    }
+
+    fn expect(&mut self, command: &str, code: u16) -> String {
+        self.send(format!("{command}\r\n").as_bytes());
+        let (got, text) = self.reply();
+        assert_eq!(got, code, "{command}: {text:?}");
+        text
+    }
+
+    /// Is the connection at its end, with nothing more to read?
+    fn is_closed(&mut self) -> bool {
+        let mut rest = Vec::new();
+        match self.control.read_to_end(&mut rest) {
+            Ok(_) => rest.is_empty(),
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        }
+    }
+
+    fn server(&self) -> IpAddr {
+        self.control.get_ref().peer_addr().unwrap().ip()
+    }
+
+    fn pasv_port(&mut self) -> u16 {
+        let text = self.expect("PASV", 227);
+        let inner = text.split(['(', ')']).nth(1).unwrap();
+        crate::proto::address::parse_port(inner.as_bytes())
+            .unwrap()
+            .port()
+    }
+
+    fn epsv_port(&mut self) -> u16 {
+        let text = self.expect("EPSV", 229);
+        text.split('|').nth(3).unwrap().parse().unwrap()
+    }
+
+    fn pasv(&mut self) -> TcpStream {
+        let port = self.pasv_port();
+        data(SocketAddr::new(self.server(), port))
+    }
+
+    fn retr(&mut self, path: &str) -> Vec<u8> {
+        let mut data = self.pasv();
+        self.expect(&format!("RETR {path}"), 150);
+        let mut bytes = Vec::new();
+        data.read_to_end(&mut bytes).unwrap();
+        self.expect_reply(226);
+        bytes
+    }
+
+    fn store(&mut self, command: &str, bytes: &[u8]) {
+        let mut data = self.pasv();
+        self.expect(command, 150);
+        data.write_all(bytes).unwrap();
+        drop(data);
+        self.expect_reply(226);
+    }
+
+    fn listing(&mut self, command: &str) -> String {
+        let mut data = self.pasv();
+        self.expect(command, 150);
+        let mut text = String::new();
+        data.read_to_string(&mut text).unwrap();
+        self.expect_reply(226);
+        text
+    }
+}
+
+fn data(to: SocketAddr) -> TcpStream {
+    let data = TcpStream::connect(to).unwrap();
+    data.set_read_timeout(Some(PATIENCE)).unwrap();
+    data.set_write_timeout(Some(PATIENCE)).unwrap();
+    data
+}
+
+/// A listening socket of the client's, and the PORT command that names it.
+fn active() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let [high, low] = listener.local_addr().unwrap().port().to_be_bytes();
+    (listener, format!("PORT 127,0,0,1,{high},{low}"))
+}
+
+/// Bytes that no two places have in common.
+fn noise(size: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    (0..size)
+        .map(|_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 56) as u8
+        })
+        .collect()
+}
+
+fn exists(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}

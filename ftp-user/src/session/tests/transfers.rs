@@ -1,0 +1,185 @@
+//! RETR STOR APPE STOU REST, in both types and both ways.
+
+use super::{Server, noise};
+use std::io::{Read, Write};
+
+#[test]
+fn files_arrive_as_they_are() {
+    let server = Server::start();
+    let mut client = server.alice();
+    // None, one read's worth, and one that takes sendfile and several steps.
+    for size in [0, 1, 65_536, 65_537, 20_000_000] {
+        let bytes = noise(size);
+        server.put("down", &bytes);
+        assert!(client.retr("down") == bytes, "{size}");
+        client.store("STOR up", &bytes);
+        assert!(server.get("up") == bytes, "{size}");
+    }
+    client.expect("STAT", 211);
+}
+
+#[test]
+fn rest_starts_a_download_later() {
+    let server = Server::start();
+    let bytes = noise(200_000);
+    server.put("a", &bytes);
+    let mut client = server.alice();
+    for offset in [1, 100_000, 199_999, 200_000] {
+        client.expect(&format!("REST {offset}"), 350);
+        assert!(client.retr("a") == bytes[offset..], "{offset}");
+    }
+    let port = client.pasv_port();
+    client.expect("REST 200001", 350);
+    client.expect("RETR a", 554);
+    drop(super::data((client.server(), port).into()));
+    // It was used up, and another command does away with it.
+    assert!(client.retr("a") == bytes);
+    client.expect("REST 5", 350);
+    client.expect("CWD /", 250);
+    assert!(client.retr("a") == bytes);
+}
+
+#[test]
+fn rest_starts_an_upload_later() {
+    let server = Server::start();
+    server.put("a", b"0123456789");
+    let mut client = server.alice();
+    client.expect("REST 4", 350);
+    client.store("STOR a", b"abc");
+    assert_eq!(server.get("a"), b"0123abc789");
+    client.expect("REST 10", 350);
+    client.store("STOR a", b"end");
+    assert_eq!(server.get("a"), b"0123abc789end");
+    let port = client.pasv_port();
+    client.expect("REST 14", 350);
+    client.expect("STOR a", 554);
+    drop(super::data((client.server(), port).into()));
+    client.store("STOR a", b"new");
+    assert_eq!(server.get("a"), b"new");
+    client.store("APPE a", b"er");
+    client.store("APPE b", b"made");
+    assert_eq!(server.get("a"), b"newer");
+    assert_eq!(server.get("b"), b"made");
+}
+
+#[test]
+fn stou_makes_a_name() {
+    let server = Server::start();
+    let mut client = server.alice();
+    let mut names = Vec::new();
+    for _ in 0..2 {
+        let mut data = client.pasv();
+        let reply = client.expect("STOU", 150);
+        let name = reply
+            .strip_prefix("150 FILE: ")
+            .unwrap()
+            .trim_end()
+            .to_owned();
+        data.write_all(b"unique").unwrap();
+        drop(data);
+        client.expect_reply(226);
+        assert_eq!(server.get(&name), b"unique");
+        names.push(name);
+    }
+    assert_ne!(names[0], names[1]);
+}
+
+#[test]
+fn ascii_turns_line_ends_both_ways() {
+    let server = Server::start();
+    let text = "line\n".repeat(60_000);
+    server.put("a", text.as_bytes());
+    let mut client = server.alice();
+    client.expect("TYPE A", 200);
+    let sent = client.retr("a");
+    assert!(sent == text.replace('\n', "\r\n").as_bytes());
+    client.store("STOR b", &sent);
+    assert!(server.get("b") == text.as_bytes());
+    client.store("STOR c", b"a\rb\r");
+    assert_eq!(server.get("c"), b"a\rb\r");
+}
+
+#[test]
+fn what_is_no_file_is_refused() {
+    let server = Server::start();
+    std::fs::create_dir(server.root().join("dir")).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        server.root().join("fifo"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    )
+    .unwrap();
+    let mut client = server.alice();
+    let port = client.pasv_port();
+    for command in [
+        "RETR dir",
+        "RETR fifo",
+        "RETR nothing",
+        "STOR dir",
+        "APPE fifo",
+        "STOR no/where",
+    ] {
+        client.expect(command, 550);
+    }
+    drop(super::data((client.server(), port).into()));
+}
+
+#[test]
+fn many_clients_at_once() {
+    let server = Server::start();
+    let bytes = noise(3_000_000);
+    server.put("a", &bytes);
+    std::thread::scope(|scope| {
+        for n in 0..16 {
+            let (server, bytes) = (&server, &bytes);
+            scope.spawn(move || {
+                let mut client = server.alice();
+                assert!(client.retr("a") == *bytes);
+                client.store(&format!("STOR up{n}"), bytes);
+                assert!(server.get(&format!("up{n}")) == *bytes);
+            });
+        }
+    });
+}
+
+#[test]
+fn a_client_that_breaks_off_a_download_gets_a_426() {
+    let server = Server::start();
+    server.put_large("large", 1 << 30);
+    let mut client = server.alice();
+    let mut data = client.pasv();
+    client.expect("RETR large", 150);
+    data.read_exact(&mut [0; 1000]).unwrap();
+    drop(data);
+    client.expect_reply(426);
+    client.expect("NOOP", 200);
+}
+
+#[test]
+fn a_file_that_shrinks_is_no_whole_file() {
+    let server = Server::start();
+    server.put_large("large", 1 << 30);
+    let mut client = server.alice();
+    let mut data = client.pasv();
+    client.expect("RETR large", 150);
+    data.read_exact(&mut [0; 1000]).unwrap();
+    std::fs::File::options()
+        .write(true)
+        .open(server.root().join("large"))
+        .unwrap()
+        .set_len(0)
+        .unwrap();
+    let mut sink = vec![0; 1 << 20];
+    let ended = loop {
+        match data.read(&mut sink) {
+            Ok(0) => break "end",
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break "reset",
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert_eq!(ended, "reset");
+    client.expect_reply(451);
+}
