@@ -33,7 +33,8 @@ struct Inner {
     users: HashMap<Vec<u8>, (Hash, Arc<Account>)>,
     /// Verified in place of a user that is not there, so that both take the same time.
     nobody: Hash,
-    /// A hash takes a core and 19 MiB for some 20 ms. More at once than there are cores finish no sooner.
+    /// A hash takes a core and 19 MiB for some 20 ms. More at once than there are cores finish no
+    /// sooner.
     hashing: Arc<Semaphore>,
 }
 
@@ -74,7 +75,8 @@ impl Accounts {
         self.inner.anonymous.clone()
     }
 
-    /// Whether USER with this name asks for the anonymous account: "anonymous" or "ftp", in any case.
+    /// Whether USER with this name asks for the anonymous account: "anonymous" or "ftp", in any
+    /// case.
     pub fn is_anonymous(name: &[u8]) -> bool {
         is_anonymous(name)
     }

@@ -1,5 +1,5 @@
-//! Password hashes: argon2id, written in the PHC string format. Slow by design; called from blocking
-//! threads.
+//! Password hashes: argon2id, written in the PHC string format. Slow by design; called from
+//! blocking threads.
 
 use std::fmt;
 use std::str::FromStr;
@@ -127,7 +127,7 @@ mod tests {
         assert!(!format!("{hash:?}").contains("argon"));
     }
 
-    /// From the reference implementation: `echo -n password | argon2 somesalt -t 2 -m 16 -p 4 -l 24 -id`.
+    /// From src/test.c of the reference implementation, github.com/P-H-C/phc-winner-argon2.
     #[test]
     fn reads_hashes_of_other_tools() {
         let known = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";

@@ -1,5 +1,6 @@
-//! The users file: TOML that `pinhole user` writes and the daemon reads. Rewritten as a whole, under a
-//! lock, by renaming a finished file over the old one: a reader sees the old or the new, never half.
+//! The users file: TOML that `pinhole user` writes and the daemon reads. Rewritten as a whole,
+//! under a lock, by renaming a finished file over the old one: a reader sees the old or the new,
+//! never half.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};

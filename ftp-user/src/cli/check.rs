@@ -219,15 +219,20 @@ fn problems_json(problems: &[Problem]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
     use std::fs;
+    use std::os::unix::ffi::OsStrExt as _;
 
     use super::*;
 
     fn checked(text: &str) -> Result<(Checked, PathBuf), Vec<Problem>> {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("files")).unwrap();
-        fs::write(dir.path().join("users.toml"), "[[user]]\nname = 1\n").unwrap();
-        let file = dir.path().join("pinhole.toml");
+        let temporary = tempfile::tempdir().unwrap();
+        // A folder whose name is not text must not make anything fail.
+        let dir = temporary.path().join(OsStr::from_bytes(b"\xff"));
+        fs::create_dir(&dir).unwrap();
+        fs::create_dir(dir.join("files")).unwrap();
+        fs::write(dir.join("users.toml"), "[[user]]\nname = 1\n").unwrap();
+        let file = dir.join("pinhole.toml");
         fs::write(&file, text).unwrap();
         match check(&file) {
             Ok(checked) => Ok((checked, file)),

@@ -5,8 +5,8 @@ use std::io::IsTerminal as _;
 use anyhow::Context as _;
 use tracing_subscriber::EnvFilter;
 
-/// Starts logging with `filter`. Colours only for people: on a terminal, and not where NO_COLOR says no
-/// (no-color.org).
+/// Starts logging with `filter`. Colours only for people: on a terminal, and not where NO_COLOR
+/// says no (no-color.org).
 pub(super) fn start(filter: &str) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter).with_context(|| {
         format!("\"{filter}\" is not a log level or filter (--log, PINHOLE_LOG)")

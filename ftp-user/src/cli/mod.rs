@@ -1,4 +1,5 @@
-//! The command line: what `pinhole` is told to do, and how it says what went wrong. No product logic.
+//! The command line: what `pinhole` is told to do, and how it says what went wrong. No product
+//! logic.
 
 mod check;
 mod doubts;

@@ -19,7 +19,8 @@ use crate::vfs::Vfs;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The configuration [default: /etc/pinhole/pinhole.toml if it is there, else built-in defaults]
+    /// The configuration [default: /etc/pinhole/pinhole.toml if it is there, else built-in
+    /// defaults]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -68,8 +69,8 @@ async fn serve(config: Arc<Config>, accounts: Accounts) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The kernel's pinholes, or ordinary listeners where the admin does without enforcement. Never the one in
-/// place of the other by itself.
+/// The kernel's pinholes, or ordinary listeners where the admin does without enforcement. Never the
+/// one in place of the other by itself.
 async fn pinholes(config: &Config) -> anyhow::Result<Pinholes> {
     match config.enforce.enabled {
         true => Ok(Pinholes::kernel(config).await?),
@@ -91,7 +92,8 @@ impl Stop {
         })
     }
 
-    /// Resolves when the process is told to stop. Whoever tells it twice does not want to wait for transfers.
+    /// Resolves when the process is told to stop. Whoever tells it twice does not want to wait for
+    /// transfers.
     async fn told(mut self) {
         let name = self.next().await;
         tracing::info!("{name}: stopping");
@@ -111,7 +113,8 @@ impl Stop {
     }
 }
 
-/// A transfer holds three descriptors and more; the usual soft limit, 1024, is there for select(2) alone.
+/// A transfer holds three descriptors and more; the usual soft limit, 1024, is there for select(2)
+/// alone.
 fn allow_many_descriptors() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {

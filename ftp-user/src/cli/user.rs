@@ -118,7 +118,8 @@ fn act(
     Ok(())
 }
 
-/// The file holds absolute paths: what a relative one means would depend on where the server is started.
+/// The file holds absolute paths: what a relative one means would depend on where the server is
+/// started.
 fn existing_root(root: &Path) -> anyhow::Result<PathBuf> {
     let root = std::path::absolute(root).context("the root cannot be made absolute")?;
     if !root.is_dir() {

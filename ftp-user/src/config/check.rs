@@ -2,7 +2,7 @@
 //! All problems are found in one pass, each with its place.
 
 use std::fmt::Display;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
@@ -11,6 +11,9 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::file::{File, Given};
+use super::values::{
+    collide, duration, greeting, listened_passive_port, not_an_address, passive_address,
+};
 use super::{Anonymous, Config, ConfigError, Interfaces, Problem};
 
 /// Whether directories and files that the configuration names have to be there.
@@ -19,12 +22,6 @@ pub(super) enum Look {
     AtTheDisk,
     AtTheTextOnly,
 }
-
-/// Longer than this is a slip of the pen, and far from what clocks can add.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-/// A reply line has at most 512 bytes with "220 " and CRLF (RFC 2821's limit, which clients share).
-const LONGEST_GREETING: usize = 500;
 
 pub(super) fn parse(path: &Path, text: &str, look: Look) -> Result<Config, ConfigError> {
     let file: File = toml::from_str(text)
@@ -186,20 +183,8 @@ impl Check<'_> {
     }
 
     fn duration(&mut self, given: Given<String>, into: &mut Duration, least_ms: u64) {
-        self.text(given, into, |text| {
-            let duration = humantime::parse_duration(text).map_err(|error| {
-                format!("\"{text}\" is not a duration such as \"30s\", \"5m\" or \"1h\": {error}")
-            })?;
-            if duration < Duration::from_millis(least_ms) {
-                return Err(format!(
-                    "\"{text}\" is too short: nothing could happen in time"
-                ));
-            }
-            if duration > LONGEST {
-                return Err(format!("\"{text}\" is too long: a year is the most"));
-            }
-            Ok(duration)
-        });
+        let least = Duration::from_millis(least_ms);
+        self.text(given, into, |text| duration(text, least));
     }
 
     fn number<T: TryFrom<i64>>(
@@ -316,63 +301,6 @@ impl Check<'_> {
         }
         addresses
     }
-}
-
-/// Whether binding both fails: the same port, and one address covers the other. "[::]" covers IPv4.
-fn collide(a: SocketAddr, b: SocketAddr) -> bool {
-    let covers =
-        |a: IpAddr, b: IpAddr| a == b || (a.is_unspecified() && (a.is_ipv6() || b.is_ipv4()));
-    // Port 0 is any free port, another one each time.
-    a.port() == b.port() && a.port() != 0 && (covers(a.ip(), b.ip()) || covers(b.ip(), a.ip()))
-}
-
-/// The words for what [`Config::listened_passive_port`] finds.
-pub(super) fn listened_passive_port(port: u16) -> String {
-    format!(
-        "port {port} is listened on for control connections and cannot be a passive port: leave \
-         it out with \"!{port}\""
-    )
-}
-
-fn not_an_address(text: &str) -> String {
-    let right = if text.parse::<Ipv4Addr>().is_ok() {
-        format!("the port is missing: write \"{text}:21\"")
-    } else if text
-        .trim_matches(['[', ']'])
-        .parse::<std::net::Ipv6Addr>()
-        .is_ok()
-    {
-        let bare = text.trim_matches(['[', ']']);
-        format!("the port is missing: write \"[{bare}]:21\"")
-    } else {
-        "write one such as \"[::]:21\" or \"192.0.2.1:21\"; host names are not looked up".to_owned()
-    };
-    format!("\"{text}\" is not an address with a port: {right}")
-}
-
-fn passive_address(text: &str) -> Result<Ipv4Addr, String> {
-    let address: Ipv4Addr = text.parse().map_err(|_| {
-        format!(
-            "\"{text}\" is not an IPv4 address such as \"203.0.113.7\" (EPSV needs none for IPv6)"
-        )
-    })?;
-    if address.is_unspecified() || address.is_multicast() || address.is_broadcast() {
-        return Err(format!("no client can connect to {address}"));
-    }
-    Ok(address)
-}
-
-fn greeting(text: &str) -> Result<String, String> {
-    if text.chars().any(char::is_control) {
-        return Err("the greeting is one line without control characters".to_owned());
-    }
-    if text.len() > LONGEST_GREETING {
-        return Err(format!(
-            "the greeting has {} bytes; {LONGEST_GREETING} is the most",
-            text.len()
-        ));
-    }
-    Ok(text.to_owned())
 }
 
 fn set<T>(given: Option<T>, into: &mut T) {

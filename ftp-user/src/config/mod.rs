@@ -5,6 +5,7 @@ mod check;
 mod file;
 mod ports;
 mod problem;
+mod values;
 
 pub use ports::{PortSet, PortSetError};
 pub use problem::Problem;
@@ -30,6 +31,7 @@ pub struct Config {
     /// The text behind "220 ": one line, printable.
     pub greeting: String,
     /// The users file, as `pinhole user` writes it.
+    #[serde(serialize_with = "optional_path")]
     pub users: Option<PathBuf>,
     /// Anonymous, read-only sessions.
     pub anonymous: Option<Anonymous>,
@@ -49,6 +51,7 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Anonymous {
     /// The directory they see as "/".
+    #[serde(serialize_with = "path")]
     pub root: PathBuf,
 }
 
@@ -262,6 +265,16 @@ impl Serialize for Interfaces {
 /// As the file has it: "30s".
 fn duration<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&humantime::format_duration(*duration))
+}
+
+/// JSON is text: a path that is not is shown as well as can be, instead of failing all of it.
+fn path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
+}
+
+fn optional_path<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    let shown = path.as_ref().map(|path| path.display().to_string());
+    shown.serialize(serializer)
 }
 
 fn text<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {

@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 /// A set of TCP ports, never empty and never with port 0 in it.
 ///
-/// Written as ports and ranges with commas between them; "!" leaves a port or range out, wherever it
-/// stands. `Display` writes the shortest such text.
+/// Written as ports and ranges with commas between them; "!" leaves a port or range out, wherever
+/// it stands. `Display` writes the shortest such text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PortSet {
     /// Ascending, disjoint and not adjacent: (first, last).

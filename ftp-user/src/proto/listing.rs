@@ -1,15 +1,20 @@
-//! Directory entries as text: LIST and NLST lines (RFC 959 section 4.1.3), facts (RFC 3659 section 7)
-//! and timestamps (RFC 3659 section 2.3). Pure formatting: no clock (the caller says what time it
-//! is), no disk, no sockets.
+//! Directory entries as text: LIST and NLST lines (RFC 959 section 4.1.3), facts (RFC 3659 section
+//! 7) and timestamps (RFC 3659 section 2.3). Pure formatting: no clock (the caller says what time
+//! it is), no disk, no sockets.
+
+mod timestamp;
+
+pub use timestamp::{parse_timestamp, timestamp};
 
 use std::fmt;
 use std::io::Write as _;
 use std::time::{Duration, SystemTime};
 
-use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time};
+use time::Month;
 
 use crate::auth::Rights;
 use crate::vfs::{Entry, Kind};
+use timestamp::civil;
 
 /// Appends the entry's line of a LIST: what `ls -ln` prints, in English and in UTC, with CRLF.
 ///
@@ -41,8 +46,8 @@ pub fn name_line(entry: &Entry, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the entry's line of an MLSD: the chosen facts, a space, the name, with CRLF. `rights` are those
-/// of the account that looks, for the "perm" fact.
+/// Appends the entry's line of an MLSD: the chosen facts, a space, the name, with CRLF. `rights`
+/// are those of the account that looks, for the "perm" fact.
 pub fn facts_line(entry: &Entry, facts: &Facts, rights: &Rights, out: &mut Vec<u8>) {
     for fact in facts.iter() {
         fact.append(entry, rights, out);
@@ -101,40 +106,8 @@ impl Default for Facts {
     }
 }
 
-/// Displays a time as RFC 3659 section 2.3 writes it, YYYYMMDDHHMMSS in UTC. Fractions are cut off: they
-/// are allowed, but many clients do not expect any.
-pub fn timestamp(time: SystemTime) -> impl fmt::Display {
-    Timestamp(civil(time))
-}
-
-/// Reads YYYYMMDDHHMMSS with a fraction or none (RFC 3659 section 2.3).
-pub fn parse_timestamp(text: &[u8]) -> Option<SystemTime> {
-    let (seconds, fraction) = match text.iter().position(|&byte| byte == b'.') {
-        Some(dot) => (text.get(..dot)?, Some(text.get(dot + 1..)?)),
-        None => (text, None),
-    };
-    if seconds.len() != 14 {
-        return None;
-    }
-    let field = |range| seconds.get(range).and_then(digits);
-    let byte = |range| field(range).and_then(|field| u8::try_from(field).ok());
-    let year = i32::try_from(field(0..4)?).ok()?;
-    let month = Month::try_from(byte(4..6)?).ok()?;
-    let date = Date::from_calendar_date(year, month, byte(6..8)?).ok()?;
-    // A leap second, 60, is the second that follows 59.
-    let (second, leap) = match byte(12..14)? {
-        60 => (59, Duration::from_secs(1)),
-        second => (second, Duration::ZERO),
-    };
-    let time = Time::from_hms(byte(8..10)?, byte(10..12)?, second).ok()?;
-    let whole = SystemTime::from(PrimitiveDateTime::new(date, time).assume_utc());
-    let nanos = fraction.map_or(Some(0), nanoseconds)?;
-    whole
-        .checked_add(leap)?
-        .checked_add(Duration::from_nanos(nanos))
-}
-
-/// What can be told about an entry (RFC 3659 section 7.5, and the UNIX facts that servers agree on).
+/// What can be told about an entry (RFC 3659 section 7.5, and the UNIX facts that servers agree
+/// on).
 #[derive(Debug, Clone, Copy)]
 enum Fact {
     Type,
@@ -257,7 +230,8 @@ impl fmt::Display for Mode<'_> {
     }
 }
 
-/// "Jan  2 15:04" within the last half year, "Jan  2  2006" outside of it, as `ls` does in the C locale.
+/// "Jan  2 15:04" within the last half year, "Jan  2  2006" outside of it, as `ls` does in the C
+/// locale.
 struct When {
     modified: SystemTime,
     now: SystemTime,
@@ -300,38 +274,6 @@ fn month_name(month: Month) -> &'static str {
     }
 }
 
-struct Timestamp(OffsetDateTime);
-
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (date, time) = (self.0.date(), self.0.time());
-        let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
-        let (hour, minute, second) = time.as_hms();
-        write!(
-            f,
-            "{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}"
-        )
-    }
-}
-
-/// The UTC date and time, whole seconds. Outside of the years 0 to 9999, which is all that four digits can
-/// say, it is 1970: such a time is nonsense anyway.
-fn civil(time: SystemTime) -> OffsetDateTime {
-    let seconds = match time.duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(after) => i64::try_from(after.as_secs()).ok(),
-        // Downwards, away from the epoch, as all other times are cut.
-        Err(before) => {
-            let before = before.duration();
-            let whole = before.as_secs() + u64::from(before.subsec_nanos() > 0);
-            i64::try_from(whole).ok().map(|seconds| -seconds)
-        }
-    };
-    seconds
-        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
-        .filter(|date| (0..=9999).contains(&date.year()))
-        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
-}
-
 /// A name byte for byte, but for the bytes that end lines: those become "?", as in `ls -q`. A file
 /// whose name is "a\r\nb" shows as one line, and no client could ask for it anyway.
 fn name(bytes: &[u8], out: &mut Vec<u8>) {
@@ -345,27 +287,6 @@ fn name(bytes: &[u8], out: &mut Vec<u8>) {
 fn append(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
     // Writing to memory does not fail.
     let _ = out.write_fmt(text);
-}
-
-/// The number that ASCII digits write; at most four of them are ever asked for.
-fn digits(text: &[u8]) -> Option<u32> {
-    text.iter().try_fold(0u32, |number, byte| {
-        let digit = char::from(*byte).to_digit(10)?;
-        number.checked_mul(10)?.checked_add(digit)
-    })
-}
-
-/// At least one digit; those behind the ninth are too small to matter.
-fn nanoseconds(fraction: &[u8]) -> Option<u64> {
-    if fraction.is_empty() || !fraction.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let nine = fraction
-        .iter()
-        .copied()
-        .chain(std::iter::repeat(b'0'))
-        .take(9);
-    Some(nine.fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
 }
 
 #[cfg(test)]

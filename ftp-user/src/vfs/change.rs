@@ -1,5 +1,5 @@
-//! Everything that changes a tree: writing, creating, removing, renaming. Names are changed through a
-//! descriptor of their directory, so what is checked is what is changed.
+//! Everything that changes a tree: writing, creating, removing, renaming. Names are changed through
+//! a descriptor of their directory, so what is checked is what is changed.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -18,8 +18,9 @@ pub enum Write {
     Truncate,
     /// APPE: behind what is there; the file is made if need be.
     Append,
-    /// REST n, STOR: over what is there from byte n on, which must not lie beyond the end. Bytes behind the
-    /// upload's end stay (RFC 3659 section 5.3 leaves it open; clients that send a file in pieces rely on it).
+    /// REST n, STOR: over what is there from byte n on, which must not lie beyond the end. Bytes
+    /// behind the upload's end stay: RFC 3659 section 5 leaves it open, and clients that send a
+    /// file in pieces rely on it.
     At(u64),
 }
 

@@ -1,5 +1,6 @@
 //! What a listing tells about one file, read with one statx.
 
+use std::ffi::CStr;
 use std::os::fd::AsFd;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -47,16 +48,15 @@ pub enum Kind {
 impl Entry {
     /// What `descriptor` is open on.
     pub(super) fn of_descriptor(descriptor: impl AsFd, name: Vec<u8>) -> Result<Entry, Errno> {
-        Entry::look(descriptor, b"", AtFlags::EMPTY_PATH, name)
+        Entry::look(descriptor, c"", AtFlags::EMPTY_PATH, name)
     }
 
     /// The entry `name` of the open `directory`, not followed if it is a link.
-    pub(super) fn of_name(directory: impl AsFd, name: Vec<u8>) -> Result<Entry, Errno> {
-        let path = name.clone();
-        Entry::look(directory, &path, super::LOOK, name)
+    pub(super) fn of_name(directory: impl AsFd, name: &CStr) -> Result<Entry, Errno> {
+        Entry::look(directory, name, super::LOOK, name.to_bytes().to_vec())
     }
 
-    fn look(at: impl AsFd, path: &[u8], flags: AtFlags, name: Vec<u8>) -> Result<Entry, Errno> {
+    fn look(at: impl AsFd, path: &CStr, flags: AtFlags, name: Vec<u8>) -> Result<Entry, Errno> {
         let wanted = StatxFlags::BASIC_STATS.difference(StatxFlags::ATIME | StatxFlags::BLOCKS);
         let seen = statx(at, path, flags, wanted)?;
         let mode = u32::from(seen.stx_mode);

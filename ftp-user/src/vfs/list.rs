@@ -39,7 +39,7 @@ impl Listing {
 
     /// Looks at the entry `name`; a link is shown as what it leads to, if that is inside the root.
     fn look(&self, name: &CStr) -> Result<Entry, Errno> {
-        let entry = Entry::of_name(self.directory.fd()?, name.to_bytes().to_vec())?;
+        let entry = Entry::of_name(self.directory.fd()?, name)?;
         if entry.kind != Kind::Symlink {
             return Ok(entry);
         }

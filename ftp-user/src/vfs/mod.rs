@@ -1,6 +1,7 @@
 //! One account's file tree: every path that a client names is resolved here, beneath the account's
-//! root, by the kernel's own rule (`openat2` with `RESOLVE_BENEATH`), so that no `..`, no link and no
-//! race with a link leads out. No FTP, no async: the calls block and are made from blocking threads.
+//! root, by the kernel's own rule (`openat2` with `RESOLVE_BENEATH`), so that no `..`, no link and
+//! no race with a link leads out. No FTP, no async: the calls block and are made from blocking
+//! threads.
 
 mod change;
 mod entry;

@@ -22,7 +22,8 @@ impl VirtualPath {
     }
 
     /// The path that a client in the directory `self` means by `arg`: absolute if it starts with
-    /// '/', else relative. ".." goes up in the text, whatever links led here, and stays at the root.
+    /// '/', else relative. ".." goes up in the text, whatever links led here, and stays at the
+    /// root.
     pub fn join(&self, arg: &[u8]) -> Result<VirtualPath, VfsError> {
         if arg.contains(&0) {
             return Err(VfsError::BadName {

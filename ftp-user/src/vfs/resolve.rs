@@ -1,5 +1,5 @@
-//! The only calls that turn a client's path into a descriptor, all of them `openat2` beneath the root.
-//! Everything else in `vfs` works on what they return.
+//! The only calls that turn a client's path into a descriptor, all of them `openat2` beneath the
+//! root. Everything else in `vfs` works on what they return.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -28,8 +28,8 @@ pub(super) fn root(path: &Path) -> Result<OwnedFd, VfsError> {
         path: path.to_owned(),
         source,
     })?;
-    // Ask for "./." now: a kernel that cannot confine, or a root that cannot be searched, shows itself at start
-    // and not in the first client's session.
+    // Ask for "./." now: a kernel that cannot confine, or a root that cannot be searched, shows
+    // itself at start and not in the first client's session.
     match open_beneath(&root, b"./.", flags, Mode::empty()) {
         Ok(_) => Ok(root),
         Err(source @ (Errno::NOSYS | Errno::PERM)) => Err(VfsError::NoOpenat2 { source }),
