@@ -18,7 +18,7 @@ pub(super) struct Overrides {
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
 
-    /// Ports that PASV and EPSV may name, such as 30000-50000,!33060
+    /// Ports that PASV and EPSV may name, such as '30000-50000,!33060'
     #[arg(long, value_name = "PORTS")]
     passive_ports: Option<PortSet>,
 
@@ -71,7 +71,7 @@ impl Overrides {
         if let Some(port) = config.listened_passive_port() {
             bail!(
                 "port {port} is listened on for control connections and cannot be a passive port: \
-                 leave it out with --passive-ports {},!{port}",
+                 leave it out with --passive-ports '{},!{port}'",
                 config.passive.ports
             );
         }
