@@ -237,7 +237,7 @@ async fn perform(connection: DataConnection, job: Job) -> Result<(), TransferErr
                 | TransferError::Shrunk
                 | TransferError::Worker(_) => connection.reset(),
                 TransferError::Aborted | TransferError::Connection(_) | TransferError::Write(_) => {
-                    drop(connection)
+                    drop(connection);
                 }
             }
             Err(error)

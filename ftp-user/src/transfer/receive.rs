@@ -76,7 +76,7 @@ impl Job for SpliceFile {
             none => none.insert(pipe().map_err(TransferError::Write)?),
         };
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
-        let taken = match splice(&link.socket, None, &into, None, PIPE, flags) {
+        let taken = match splice(&link.socket, None, into, None, PIPE, flags) {
             Ok(0) => return Ok(Moved::End),
             Ok(taken) => taken,
             // The pipe is empty, so it is the client who is not ready.

@@ -1,8 +1,6 @@
 //! Sessions from outside: a server on a loopback port, a scripted client, ordinary listeners for
 //! passive ports. What only a namespace or the kernel half can show is in the workspace's tests.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
-
 mod abort;
 mod ends;
 mod files;
@@ -182,10 +180,10 @@ impl Client {
             assert!(line.ends_with(b"\r\n"), "{line:?}");
             text.push_str(&String::from_utf8_lossy(&line));
             let line = &text[start..];
-            if line.as_bytes().get(3) == Some(&b' ') {
-                if let Ok(code) = line[..3].parse() {
-                    return (code, text);
-                }
+            if line.as_bytes().get(3) == Some(&b' ')
+                && let Ok(code) = line[..3].parse()
+            {
+                return (code, text);
             }
         }
     }
