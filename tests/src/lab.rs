@@ -172,12 +172,12 @@ fn connect(
 ) -> Result<()> {
     let (near, far) = (text(here_mac), text(there_mac));
     here.ip(&format!(
-        "link add {here_if} address {near} addrgenmode none type veth \
-         peer name {there_if} address {far} addrgenmode none netns {}\n\
-         link set {here_if} up\n",
+        "link add {here_if} address {near} type veth \
+         peer name {there_if} address {far} netns {}\n\
+         link set {here_if} addrgenmode none up\n",
         there.path()
     ))?;
-    there.ip(&format!("link set {there_if} up\n"))
+    there.ip(&format!("link set {there_if} addrgenmode none up\n"))
 }
 
 fn add_third(server: &NetNs) -> Result<NetNs> {

@@ -13,8 +13,10 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use crate::{
     frame::{Flags, Mac, Segment},
     namespace::NetNs,
-    wait,
 };
+
+/// How long the answer to a canary may take.
+const CANARY: Duration = Duration::from_secs(5);
 
 /// What a host answered to a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +106,19 @@ impl Wire {
         }
     }
 
+    /// The length of the next frame that has already arrived; `None` when there is none.
+    pub fn try_receive_len(&self) -> Result<Option<usize>> {
+        let mut frame = vec![0; 1 << 16];
+        self.socket.set_nonblocking(true)?;
+        let read = (&self.socket).read(&mut frame);
+        self.socket.set_nonblocking(false)?;
+        match read {
+            Ok(len) => Ok(Some(len)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error).context("cannot read frames"),
+        }
+    }
+
     /// Sends `segment` and says what the host answers.
     ///
     /// Then it sends a SYN to `canary`, an address and port of the same host that does answer.
@@ -116,7 +131,7 @@ impl Wire {
         self.send(&canary_syn)?;
         let mut answer = Answer::Nothing;
         let is_answer = |got: &Segment, sent: &Segment| got.from == sent.to && got.to == sent.from;
-        let canary_answer = self.receive(wait::SOON, |got| {
+        let canary_answer = self.receive(CANARY, |got| {
             if is_answer(got, &segment) && answer == Answer::Nothing {
                 answer = Answer::Segment(got.flags);
             }
