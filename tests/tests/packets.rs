@@ -1,9 +1,18 @@
 //! The table of packet cases over the decision itself, and over the programs as the kernel runs
 //! them (BPF_PROG_TEST_RUN): all three must say what the table says.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Result, ensure};
-use ftp_ebpf::decide;
-use ftp_tests::cases::{self, Case, Memory};
+use ftp_ebpf::{
+    decide,
+    reason::{Action, Reason},
+};
+use ftp_tests::{
+    cases::{self, Case, Loaded, Memory, Sockets, Verdict},
+    need_root,
+};
+use ftp_user::pinholes::kernel::dry_run::Lock;
 
 /// Fails with every case that went wrong, not only the first.
 fn report(what: &str, wrong: &[String], of: usize) -> Result<()> {
@@ -51,4 +60,67 @@ fn on_the_host() -> Result<()> {
         })
         .collect();
     report("decide", &wrong, all.len())
+}
+
+#[test]
+fn through_the_loaded_programs() -> Result<()> {
+    need_root!();
+    let all = cases::all();
+    let mut by_prefixes: BTreeMap<(u8, u8), Vec<&Case>> = BTreeMap::new();
+    for case in &all {
+        let group = by_prefixes.entry(case.host.prefixes).or_default();
+        group.push(case);
+    }
+    let sockets = Sockets::open()?;
+    let mut wrong = Vec::new();
+    let mut runs = 0;
+    for (prefixes, cases) in by_prefixes {
+        // Programs look sockets up in the namespace of whoever runs them.
+        sockets.namespace.run(|| -> Result<()> {
+            let mut loaded = Loaded::new(prefixes)?;
+            for case in cases {
+                for lock in [Lock::Xdp, Lock::Tcx] {
+                    if !can_test_run(lock, &case.frame) {
+                        continue;
+                    }
+                    runs += 1;
+                    let expected = Verdict {
+                        passed: passes(case.expected),
+                        counted: vec![case.expected],
+                        claims: claims_after(case),
+                    };
+                    let found = loaded.run(lock, case)?;
+                    if found != expected {
+                        let name = &case.name;
+                        wrong.push(format!("{lock:?}, {name}: {found:?}, not {expected:?}"));
+                    }
+                }
+            }
+            Ok(())
+        })??;
+    }
+    ensure!(
+        runs > 2 * all.len() * 4 / 5,
+        "only {runs} of twice {} cases could be run",
+        all.len()
+    );
+    report("loaded programs", &wrong, runs)
+}
+
+/// The kernel test-runs no frame without anything behind the Ethernet header, and tcx programs on no
+/// packet without its network header (net/bpf/test_run.c). Such frames only the other runs judge.
+fn can_test_run(lock: Lock, frame: &[u8]) -> bool {
+    let network = match (lock, frame.get(12..14)) {
+        (Lock::Tcx, Some([0x08, 0x00])) => 20,
+        (Lock::Tcx, Some([0x86, 0xdd])) => 40,
+        (Lock::Tcx | Lock::Xdp, _) => 1,
+    };
+    frame.len() >= 14 + network
+}
+
+fn passes(reason: Reason) -> bool {
+    match reason.action() {
+        Action::Pass | Action::Admit => true,
+        Action::Drop => false,
+    }
 }

@@ -156,7 +156,8 @@ impl World for Memory {
     }
 }
 
-fn tuple((client, server): (SocketAddr, SocketAddr)) -> Tuple {
+/// The ends of a connection, client first, as the kernel half has them.
+pub(super) fn tuple((client, server): (SocketAddr, SocketAddr)) -> Tuple {
     Tuple {
         client: client.ip().into(),
         server: server.ip().into(),

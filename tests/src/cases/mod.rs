@@ -1,6 +1,6 @@
 //! The one table of packet cases: a frame, what the host knows when it comes, and what becomes of
-//! it. It is run three times: over the decision itself with an in-memory host, and over the loaded
-//! XDP and tcx programs. Nothing here knows which of the three is running.
+//! it. It is run three times: over the decision itself with an in-memory host ([`Memory`]), and over
+//! the loaded XDP and tcx programs ([`Loaded`]). No case knows which of the three is running.
 
 mod flags;
 mod forward;
@@ -9,6 +9,7 @@ mod host;
 mod ipv4;
 mod ipv6;
 mod link;
+mod loaded;
 mod memory;
 mod packet;
 mod pinhole;
@@ -21,6 +22,7 @@ pub use self::{
         CLIENT_PORT, CONNECTED_FROM, CONNECTED_PORT, GUARDED, Hole, Host, LISTENING_PORT, Life,
         Taken, client, connection, is_guarded, is_own, server,
     },
+    loaded::{Loaded, Sockets, Verdict},
     memory::Memory,
     packet::{Extension, Fragment, Packet},
 };
