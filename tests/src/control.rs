@@ -2,7 +2,7 @@
 //! client says. It enters the client's namespace for each connection it makes.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     time::Duration,
 };
@@ -118,6 +118,14 @@ impl Control {
             .with_context(|| format!("cannot send; the session went:\n{}", self.transcript()))
     }
 
+    /// Sends bytes the last of which is urgent (TCP's, RFC 6093).
+    pub fn send_urgent(&mut self, bytes: &[u8]) -> Result<()> {
+        self.transcript.push(format!("> (urgent) {}", shown(bytes)));
+        let sent = socket2::SockRef::from(self.stream.get_ref()).send_out_of_band(bytes)?;
+        ensure!(sent == bytes.len(), "only {sent} urgent bytes were sent");
+        Ok(())
+    }
+
     /// Hears one reply, of one line or more (RFC 959, section 4.2).
     pub fn reply(&mut self) -> Result<Reply> {
         match self.next_reply()? {
@@ -126,6 +134,19 @@ impl Control {
                 "the server closed the connection; the session went:\n{}",
                 self.transcript()
             ),
+        }
+    }
+
+    /// Whether the server has said nothing that was not heard yet, and has not hung up.
+    pub fn is_silent(&mut self) -> Result<bool> {
+        let stream = self.stream.get_ref();
+        stream.set_nonblocking(true)?;
+        let read = self.stream.fill_buf().map(<[u8]>::len);
+        self.stream.get_ref().set_nonblocking(false)?;
+        match read {
+            Ok(_) => Ok(false),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(true),
+            Err(error) => Err(error).context("the control connection broke"),
         }
     }
 
@@ -165,22 +186,44 @@ impl Control {
             .with_context(|| format!("no data connection from {} to {to}", self.from))
     }
 
+    /// The address it comes from, without the port.
+    pub fn host(&self) -> IpAddr {
+        self.from
+    }
+
+    /// Ends the connection as a crashed client's kernel does: with RST.
+    pub fn reset(self) -> Result<()> {
+        let stream = self.stream.into_inner();
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
+        Ok(())
+    }
+
     /// A listener for an active data connection, on the control connection's address.
     pub fn listen(&self) -> Result<TcpListener> {
         let address = SocketAddr::new(self.from, 0);
         Ok(self.namespace.run(|| TcpListener::bind(address))??)
     }
 
+    /// Asks for a data connection to `listener`: PORT over IPv4, EPRT over IPv6.
+    pub fn port_to(&mut self, listener: &TcpListener) -> Result<()> {
+        let address = listener.local_addr()?;
+        let line = match address.ip() {
+            IpAddr::V4(v4) => format!("PORT {}", port_argument(v4, address.port())),
+            IpAddr::V6(_) => format!("EPRT {}", eprt_argument(address)),
+        };
+        self.expect(&line, 200).map(drop)
+    }
+
     /// A passive download: passive port, RETR, bytes, 226.
     pub fn retrieve(&mut self, name: &str) -> Result<Vec<u8>> {
         let to = self.passive()?;
-        self.transfer(&format!("RETR {name}"), to)
+        self.fetch(&format!("RETR {name}"), to)
     }
 
     /// A passive listing by `command` (`LIST`, `NLST`, `MLSD /dir`, …).
     pub fn listing(&mut self, command: &str) -> Result<Vec<u8>> {
         let to = self.passive()?;
-        self.transfer(command, to)
+        self.fetch(command, to)
     }
 
     /// A passive upload by `command` (`STOR name`, `APPE name`, …): bytes, 226.
@@ -194,8 +237,14 @@ impl Control {
         self.expect_reply(226).map(drop)
     }
 
-    fn transfer(&mut self, command: &str, to: SocketAddr) -> Result<Vec<u8>> {
-        self.send(format!("{command}\r\n").as_bytes())?;
+    /// Everything that `command` sends over a data connection to `to`: connection, 150, bytes, 226.
+    pub fn fetch(&mut self, command: &str, to: SocketAddr) -> Result<Vec<u8>> {
+        self.fetch_bytes(format!("{command}\r\n").as_bytes(), to)
+    }
+
+    /// The same for a line of any bytes, with its end.
+    pub fn fetch_bytes(&mut self, line: &[u8], to: SocketAddr) -> Result<Vec<u8>> {
+        self.send(line)?;
         let mut data = self.data(to)?;
         self.expect_reply(150)?;
         let mut bytes = Vec::new();

@@ -50,9 +50,10 @@ impl Daemon {
         Daemon::start_command(command, tempfile::tempdir()?)
     }
 
-    fn start_command(mut command: Command, folder: tempfile::TempDir) -> Result<Daemon> {
+    /// Runs `command`, which is or becomes the daemon; `folder` lives as long as it does.
+    pub fn start_command(mut command: Command, folder: tempfile::TempDir) -> Result<Daemon> {
         command
-            .env("RUST_LOG", "info")
+            .env("PINHOLE_LOG", "info")
             .env("RUST_BACKTRACE", "1")
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())

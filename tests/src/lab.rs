@@ -53,6 +53,8 @@ pub struct Options {
     pub guest: bool,
     /// Segmentation offload on the veth pair; without it every segment is a frame of its own.
     pub offload: bool,
+    /// The largest packet on the veth pair; 1500 bytes where it is not said.
+    pub mtu: Option<u16>,
 }
 
 impl Default for Options {
@@ -62,6 +64,7 @@ impl Default for Options {
             third: false,
             guest: false,
             offload: true,
+            mtu: None,
         }
     }
 }
@@ -105,6 +108,10 @@ impl Lab {
             })
             .collect();
         client.ip(&addresses)?;
+        if let Some(mtu) = options.mtu {
+            server.ip(&format!("link set s0 mtu {mtu}\n"))?;
+            client.ip(&format!("link set c0 mtu {mtu}\n"))?;
+        }
         if !options.offload {
             server.ip("link set s0 gso_max_segs 1\n")?;
             client.ip("link set c0 gso_max_segs 1\n")?;

@@ -17,6 +17,7 @@ pub mod lab;
 pub mod namespace;
 pub mod process;
 pub mod settings;
+pub mod site;
 pub mod wait;
 pub mod wire;
 

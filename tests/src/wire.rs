@@ -4,6 +4,7 @@ use std::{
     io::{self, Read, Write},
     mem::size_of,
     net::SocketAddr,
+    sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
 };
 
@@ -15,6 +16,9 @@ use crate::{
     namespace::NetNs,
 };
 
+/// The first of [`Wire::fresh_port`]: below the ports that the kernel gives to its own.
+const FIRST_PORT: u16 = 5000;
+const RECEIVE_BUFFER: usize = 16 << 20;
 /// How long the answer to a canary may take.
 const CANARY: Duration = Duration::from_secs(5);
 
@@ -43,6 +47,7 @@ pub struct Wire {
     socket: Socket,
     from: Mac,
     to: Mac,
+    next_port: AtomicU16,
 }
 
 impl Wire {
@@ -51,7 +56,12 @@ impl Wire {
         let socket = namespace
             .run(|| packet_socket(interface))?
             .with_context(|| format!("cannot tap {interface} in {}", namespace.name()))?;
-        Ok(Wire { socket, from, to })
+        Ok(Wire {
+            socket,
+            from,
+            to,
+            next_port: AtomicU16::new(FIRST_PORT),
+        })
     }
 
     /// Puts a segment on the wire.
@@ -106,6 +116,12 @@ impl Wire {
         }
     }
 
+    /// A source port that this tap has not used before. A repeated one may find what an earlier
+    /// probe left half open, which the kernel answers rarely.
+    pub fn fresh_port(&self) -> u16 {
+        self.next_port.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// The length of the next frame that has already arrived; `None` when there is none.
     pub fn try_receive_len(&self) -> Result<Option<usize>> {
         let mut frame = vec![0; 1 << 16];
@@ -124,9 +140,10 @@ impl Wire {
     /// Then it sends a SYN to `canary`, an address and port of the same host that does answer.
     /// A veth pair keeps the order, so silence up to the canary's answer is silence.
     pub fn probe(&self, segment: Segment, canary: SocketAddr) -> Result<Answer> {
-        // A connection of its own: a repeated probe must not find the last one half open.
-        let canary_from = SocketAddr::new(segment.from.ip(), segment.from.port() ^ 0x2000);
+        let canary_from = SocketAddr::new(segment.from.ip(), self.fresh_port());
         let canary_syn = Segment::syn(canary_from, canary);
+        // What arrived before cannot be the answer, and may fill the buffer.
+        while self.try_receive_len()?.is_some() {}
         self.send(&segment)?;
         self.send(&canary_syn)?;
         let mut answer = Answer::Nothing;
@@ -167,6 +184,7 @@ fn packet_socket(interface: &str) -> Result<Socket> {
         })
     }?;
     socket.bind(&address)?;
-    socket.set_recv_buffer_size(4 << 20)?;
+    // Beyond net.core.rmem_max: other traffic must not crowd out an answer.
+    rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER)?;
     Ok(socket)
 }

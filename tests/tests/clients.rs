@@ -1,61 +1,40 @@
 //! Real clients do what their users do, over every kind of data connection they can be made to
 //! use: files arrive whole both ways, listings show what is there, broken transfers go on.
 
-use std::{fs, net::SocketAddr, path::Path};
+use std::{fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use ftp_tests::{
     clients::{self, Client, Curl, Ftplib, Lftp, Login, Mode, Task, Tnftp},
-    counters,
-    daemon::{self, Daemon},
-    files,
-    lab::{self, Family, Lab},
+    counters, files,
+    lab::Family,
     need_root,
-    settings::{CONTROL_PORT, Settings},
+    site::{self, PASSWORD, Site, USER},
     wait,
 };
-
-const USER: &str = "writer";
-const PASSWORD: &str = "correct-horse";
 
 /// More than a socket buffer holds, and no multiple of any block size.
 const LEN: usize = 3_000_001;
 /// Where broken transfers broke: inside a block.
 const BROKE_AT: usize = 1_234_567;
 
-/// A network, a daemon with a password user, and folders at both ends.
-struct Site {
-    lab: Lab,
-    remote: tempfile::TempDir,
+/// A server, and a folder at the client's end.
+struct Scene {
+    site: Site,
     local: tempfile::TempDir,
-    _daemon: Daemon,
-    _users: tempfile::TempDir,
 }
 
-impl Site {
-    fn new() -> Result<Site> {
-        let lab = Lab::new()?;
-        let (remote, local, users) = (
-            tempfile::tempdir()?,
-            tempfile::tempdir()?,
-            tempfile::tempdir()?,
-        );
-        let file = users.path().join("users.toml");
-        daemon::add_user(&file, USER, PASSWORD, remote.path())?;
-        let settings = Settings::anonymous(remote.path())?.users(&file)?;
-        let daemon = Daemon::start(&lab.server, &settings)?;
-        Ok(Site {
-            lab,
-            remote,
-            local,
-            _daemon: daemon,
-            _users: users,
+impl Scene {
+    fn new() -> Result<Scene> {
+        Ok(Scene {
+            site: Site::with_writer(Ok)?,
+            local: tempfile::tempdir()?,
         })
     }
 
     fn login(family: Family, mode: Mode) -> Login<'static> {
         Login {
-            server: SocketAddr::new(lab::server_address(family), CONTROL_PORT),
+            server: site::control_address(family),
             user: USER,
             password: PASSWORD,
             mode,
@@ -63,16 +42,16 @@ impl Site {
     }
 
     fn perform(&self, client: &dyn Client, login: &Login<'_>, task: &Task<'_>) -> Result<String> {
-        let finished = clients::perform(&self.lab.client, client, login, task)?;
+        let finished = clients::perform(&self.site.lab.client, client, login, task)?;
         Ok(finished.transcript())
     }
 
     /// Every task over one kind of data connection.
     fn exercise(&self, client: &dyn Client, family: Family, mode: Mode) -> Result<()> {
-        let login = Site::login(family, mode);
+        let login = Scene::login(family, mode);
         let tag = format!("{}-{family:?}-{}", client.name(), mode.word());
         let content = files::noise(tag.bytes().map(u64::from).sum(), LEN);
-        let (remote, local) = (self.remote.path(), self.local.path());
+        let (remote, local) = (self.site.root.path(), self.local.path());
 
         let down = format!("{tag}.down");
         fs::write(remote.join(&down), &content)?;
@@ -141,7 +120,7 @@ impl Site {
     }
 
     fn exercise_all(&self, client: &dyn Client) -> Result<()> {
-        let before = counters::tcp_ext(&self.lab.client, "TCPSynRetrans")?;
+        let before = counters::tcp_ext(&self.site.lab.client, "TCPSynRetrans")?;
         let mut exercised = 0;
         for family in Family::BOTH {
             for mode in Mode::ALL {
@@ -153,7 +132,7 @@ impl Site {
             }
         }
         ensure!(exercised >= 4, "{} does next to nothing", client.name());
-        let after = counters::tcp_ext(&self.lab.client, "TCPSynRetrans")?;
+        let after = counters::tcp_ext(&self.site.lab.client, "TCPSynRetrans")?;
         ensure!(before == after, "{} SYNs were sent again", after - before);
         Ok(())
     }
@@ -162,23 +141,23 @@ impl Site {
 #[test]
 fn curl() -> Result<()> {
     need_root!();
-    Site::new()?.exercise_all(&Curl)
+    Scene::new()?.exercise_all(&Curl)
 }
 
 #[test]
 fn lftp() -> Result<()> {
     need_root!();
-    Site::new()?.exercise_all(&Lftp)
+    Scene::new()?.exercise_all(&Lftp)
 }
 
 #[test]
 fn tnftp() -> Result<()> {
     need_root!();
-    Site::new()?.exercise_all(&Tnftp)
+    Scene::new()?.exercise_all(&Tnftp)
 }
 
 #[test]
 fn ftplib() -> Result<()> {
     need_root!();
-    Site::new()?.exercise_all(&Ftplib)
+    Scene::new()?.exercise_all(&Ftplib)
 }

@@ -1,0 +1,171 @@
+//! What most scenarios start from: a lab, a daemon in it that serves a folder, and sessions.
+
+use std::{fs, net::SocketAddr, path::Path};
+
+use anyhow::{Context, Result};
+use ftp_user::pinholes::inspect::{Row, Tables};
+
+use crate::{
+    control::Control,
+    daemon::{self, Daemon},
+    files,
+    frame::Segment,
+    lab::{self, Family, Lab, Options},
+    settings::{CONTROL_PORT, Settings},
+    wait,
+    wire::{Answer, Wire},
+};
+
+/// The password user's name.
+pub const USER: &str = "writer";
+/// The password user's password.
+pub const PASSWORD: &str = "correct-horse";
+
+/// A running daemon and its surroundings. The daemon ends first.
+#[derive(Debug)]
+pub struct Site {
+    /// The daemon.
+    pub daemon: Daemon,
+    /// The network.
+    pub lab: Lab,
+    /// The folder that is served, to the password user with all rights.
+    pub root: tempfile::TempDir,
+    _users: tempfile::TempDir,
+}
+
+impl Site {
+    /// The default lab and settings: anonymous sessions, passive ports 30000-30015.
+    pub fn new() -> Result<Site> {
+        Site::with(Options::default(), Ok)
+    }
+
+    /// A lab of `options`, settings that `adjust` has adjusted.
+    pub fn with(
+        options: Options,
+        adjust: impl FnOnce(Settings) -> Result<Settings>,
+    ) -> Result<Site> {
+        let lab = Lab::with(options)?;
+        Site::in_lab(lab, adjust)
+    }
+
+    /// In a lab that the scenario has prepared.
+    pub fn in_lab(lab: Lab, adjust: impl FnOnce(Settings) -> Result<Settings>) -> Result<Site> {
+        let (root, users) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        let settings = adjust(Settings::anonymous(root.path())?)?;
+        let daemon = Daemon::start(&lab.server, &settings)?;
+        Ok(Site {
+            daemon,
+            lab,
+            root,
+            _users: users,
+        })
+    }
+
+    /// The default lab and settings, and the password user [`USER`] beside anonymous sessions.
+    pub fn with_writer(adjust: impl FnOnce(Settings) -> Result<Settings>) -> Result<Site> {
+        Site::with_writer_in(Lab::new()?, adjust)
+    }
+
+    /// The same in a lab that the scenario has prepared.
+    pub fn with_writer_in(
+        lab: Lab,
+        adjust: impl FnOnce(Settings) -> Result<Settings>,
+    ) -> Result<Site> {
+        let (root, users) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        let file = users.path().join("users.toml");
+        daemon::add_user(&file, USER, PASSWORD, root.path())?;
+        let settings = adjust(Settings::anonymous(root.path())?.users(&file)?)?;
+        let daemon = Daemon::start(&lab.server, &settings)?;
+        Ok(Site {
+            daemon,
+            lab,
+            root,
+            _users: users,
+        })
+    }
+
+    /// Puts a file of noise into the served folder.
+    pub fn put(&self, name: &str, len: usize) -> Result<Vec<u8>> {
+        let content = files::noise(name.bytes().map(u64::from).sum(), len);
+        fs::write(self.path(name), &content).with_context(|| format!("cannot write {name}"))?;
+        Ok(content)
+    }
+
+    /// Where a served file lies.
+    pub fn path(&self, name: impl AsRef<Path>) -> std::path::PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// An anonymous session from the client host's address number `n`.
+    pub fn anonymous(&self, family: Family, n: u16) -> Result<Control> {
+        let from = lab::client_address(family, n);
+        Control::anonymous(&self.lab.client, from, control_address(family))
+    }
+
+    /// A session of the password user from the client host's first address.
+    pub fn writer(&self, family: Family) -> Result<Control> {
+        let from = lab::client_address(family, 0);
+        let server = control_address(family);
+        Control::logged_in(&self.lab.client, from, server, USER, PASSWORD)
+    }
+
+    /// What the server answers to a SYN to `to`.
+    pub fn syn(&self, wire: &Wire, from: SocketAddr, to: SocketAddr) -> Result<Answer> {
+        self.probe(wire, Segment::syn(from, to))
+    }
+
+    /// What the server answers to `segment`; the control port is the canary.
+    pub fn probe(&self, wire: &Wire, segment: Segment) -> Result<Answer> {
+        wire.probe(segment, control_address(Family::of(segment.to.ip())))
+    }
+
+    /// The kernel's pinholes.
+    pub fn pinholes(&self) -> Result<Vec<Row>> {
+        Ok(self.tables()?.pinholes()?)
+    }
+
+    /// Waits until no pinhole is left.
+    pub fn until_no_pinhole(&self) -> Result<()> {
+        let tables = self.tables()?;
+        wait::poll_within(wait::SOON, "no pinhole is left", || {
+            Ok(tables.pinholes()?.is_empty().then_some(()))
+        })
+    }
+
+    /// How many packets had an outcome, by its reason's name.
+    pub fn count(&self, reason: &str) -> Result<u64> {
+        let counters = self.tables()?.counters()?;
+        counters
+            .get(reason)
+            .copied()
+            .with_context(|| format!("no counter for {reason}"))
+    }
+
+    fn tables(&self) -> Result<Tables> {
+        Tables::of_process(self.daemon.pid()).context("cannot read the daemon's tables")
+    }
+}
+
+/// Where control connections go.
+pub fn control_address(family: Family) -> SocketAddr {
+    SocketAddr::new(lab::server_address(family), CONTROL_PORT)
+}
+
+/// A port of the client host's address number `n`.
+pub fn client_end(family: Family, n: u16, port: u16) -> SocketAddr {
+    SocketAddr::new(lab::client_address(family, n), port)
+}
+
+/// A port of the server.
+pub fn server_end(family: Family, port: u16) -> SocketAddr {
+    SocketAddr::new(lab::server_address(family), port)
+}
+
+/// Makes the client host keep silent where its kernel would reset a connection that a raw
+/// segment has begun: so half open connections stay half open.
+pub fn mute_resets(lab: &Lab) -> Result<()> {
+    lab.client.nft(
+        "table inet mute {\n chain out {\n  type filter hook output priority 0;\n  \
+         tcp flags & rst == rst drop\n }\n}\n",
+    )
+}
