@@ -121,7 +121,8 @@ for source in "127.0.0.2", "127.0.0.1":
         print(source, "is refused:", error)
 END
 
-# No passive port listens, negotiated or not.
+# No passive port listens, negotiated or not: what else listens here (beside {port}) is where
+# the kernel hands admitted connections to the daemon, one socket for all ports.
 ss -ltn
 
 Ctrl-C ends the server.
