@@ -7,6 +7,7 @@ mod log;
 mod overrides;
 mod prompt;
 mod serve;
+mod status;
 mod user;
 
 use std::io::Write as _;
@@ -53,6 +54,8 @@ enum Command {
     Serve(serve::Args),
     /// Add, change, remove and list the users with passwords
     User(user::Args),
+    /// Show the pinholes that wait and the packets that were dropped
+    Status(status::Args),
     /// Say what a configuration means, or what is wrong with it and where
     Check(check::Args),
 }
@@ -63,6 +66,7 @@ pub fn main() -> ExitCode {
     let done = log::start(&cli.log).and_then(|()| match cli.command {
         Command::Serve(args) => serve::run(&args).map(|()| ExitCode::SUCCESS),
         Command::User(args) => user::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Status(args) => status::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => check::run(&args),
     });
     done.unwrap_or_else(|error| {
