@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Reply codes of RFC 959 §4.2.2, RFC 1123 §4.1.3.4 (554) and RFC 2428 (229, 522).
+/// Reply codes of RFC 959 §4.2.2, RFC 1123 §4.1.3.4 (554, 555) and RFC 2428 (229, 522).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
 #[expect(
@@ -47,6 +47,7 @@ pub enum Code {
     StorageExceeded = 552,
     NameNotAllowed = 553,
     InvalidRestart = 554,
+    TypeMismatch = 555,
 }
 
 /// One reply, of one line or many.

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 /// The wait after the first failed login; each further one doubles it.
 const FIRST_DELAY: Duration = Duration::from_millis(500);
-const LONGEST_DELAY: Duration = Duration::from_secs(8);
+/// Shorter than the server waits for its sessions at its end.
+const LONGEST_DELAY: Duration = Duration::from_secs(4);
 
 impl<S> Session<S> {
     /// USER. A second one starts the login over (RFC 959 §4.1.1).

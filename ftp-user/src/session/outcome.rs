@@ -22,6 +22,11 @@ pub(super) fn aborted() -> Reply {
     Reply::new(Code::TransferAborted, "Transfer aborted.")
 }
 
+/// RFC 1123 §4.1.3.4.
+pub(super) fn beyond_end() -> Reply {
+    Reply::new(Code::InvalidRestart, "REST is beyond the end of the file.")
+}
+
 pub(super) fn of_vfs_error(error: &VfsError) -> Reply {
     let (code, text) = match error.kind() {
         ErrorKind::NotFound => (Code::FileUnavailable, "No such file or directory."),
@@ -37,7 +42,7 @@ pub(super) fn of_vfs_error(error: &VfsError) -> Reply {
         ErrorKind::NoSpace => (Code::InsufficientStorage, "No space left."),
         ErrorKind::Quota => (Code::StorageExceeded, "Quota exceeded."),
         ErrorKind::BadName => (Code::NameNotAllowed, "Name not allowed."),
-        ErrorKind::Offset => (Code::InvalidRestart, "REST is beyond the end of the file."),
+        ErrorKind::Offset => return beyond_end(),
         ErrorKind::Io => (Code::LocalError, "Local error while using the file system."),
     };
     Reply::new(code, text)
@@ -59,6 +64,7 @@ pub(super) fn of_transfer_error(error: &TransferError) -> Reply {
             Code::LocalError,
             "The file became shorter while it was sent.",
         ),
+        TransferError::BeyondEnd => beyond_end(),
         TransferError::Write(error) => of_write_error(error),
         TransferError::Worker(_) => Reply::new(Code::LocalError, "Internal error."),
     }
@@ -70,5 +76,19 @@ fn of_write_error(error: &io::Error) -> Reply {
         Some(Errno::DQUOT) => Reply::new(Code::StorageExceeded, "Quota exceeded."),
         Some(Errno::FBIG) => Reply::new(Code::StorageExceeded, "File too large."),
         _ => Reply::new(Code::LocalError, "Local error while writing."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_not_a_broken_one() {
+        let code = |errno: Errno| of_transfer_error(&TransferError::Write(errno.into())).code();
+        assert_eq!(code(Errno::NOSPC), Code::InsufficientStorage);
+        assert_eq!(code(Errno::DQUOT), Code::StorageExceeded);
+        assert_eq!(code(Errno::FBIG), Code::StorageExceeded);
+        assert_eq!(code(Errno::IO), Code::LocalError);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::state::Pending;
 use super::transfer::{Job, Transfer};
-use super::{Answer, Session};
+use super::{Answer, Session, outcome};
 use crate::control::ControlError;
 use crate::proto::command::TypeCode;
 use crate::proto::{Code, Reply};
@@ -71,30 +71,27 @@ fn open(
     offset: u64,
     type_code: TypeCode,
 ) -> Result<(Job, u64), Reply> {
-    let refuse = |error: VfsError| super::outcome::of_vfs_error(&error);
+    let refuse = |error: VfsError| outcome::of_vfs_error(&error);
     let failed = |error: io::Error| {
         tracing::warn!(%path, %error, "cannot read");
         Reply::new(Code::LocalError, "Local error while reading.")
     };
     let (mut file, size) = vfs.open_read(path).map_err(refuse)?;
-    let Some(left) = size.checked_sub(offset) else {
-        return Err(Reply::new(
-            Code::InvalidRestart,
-            "REST is beyond the end of the file.",
-        ));
-    };
-    let job = match type_code {
-        TypeCode::Image if left <= SMALL => {
-            Job::Bytes(read(&mut file, offset, left).map_err(failed)?)
+    match type_code {
+        TypeCode::Image => {
+            let left = size.checked_sub(offset).ok_or_else(outcome::beyond_end)?;
+            let job = if left <= SMALL {
+                Job::Bytes(read(&mut file, offset, left).map_err(failed)?)
+            } else {
+                Job::File(file, offset..size)
+            };
+            Ok((job, left))
         }
-        TypeCode::Image => Job::File(file, offset..size),
-        // RFC 3659 §5.3 counts bytes as they lie in the file; so do we in ASCII.
-        TypeCode::Ascii => {
-            file.seek(SeekFrom::Start(offset)).map_err(failed)?;
-            Job::Ascii(AsciiFile::new(file))
-        }
-    };
-    Ok((job, left))
+        // REST counts bytes of the data stream (RFC 3659 §5.2), which line ends make longer than
+        // the file. Where it lies beyond the end shows at the latest while skipping.
+        TypeCode::Ascii if offset > size.saturating_mul(2) => Err(outcome::beyond_end()),
+        TypeCode::Ascii => Ok((Job::Ascii(AsciiFile::new(file, offset)), size)),
+    }
 }
 
 fn read(file: &mut File, offset: u64, count: u64) -> io::Result<Vec<u8>> {

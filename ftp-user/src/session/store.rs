@@ -13,9 +13,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     pub(super) async fn stor(&mut self, argument: &[u8]) -> Result<Answer, ControlError> {
-        let how = match self.take_restart() {
-            0 => Write::Truncate,
-            offset => Write::At(offset),
+        let how = match (self.take_restart(), self.parameters.type_code) {
+            (0, _) => Write::Truncate,
+            (offset, TypeCode::Image) => Write::At(offset),
+            // REST counts bytes of the data stream (RFC 3659 §5.2); which byte of the file that is,
+            // only the earlier transfer knew.
+            (_, TypeCode::Ascii) => {
+                let text = "REST before STOR works in TYPE I only.";
+                return Ok(Err(Reply::new(Code::TypeMismatch, text)));
+            }
         };
         self.write("STOR", argument, how).await
     }

@@ -235,6 +235,7 @@ async fn perform(connection: DataConnection, job: Job) -> Result<(), TransferErr
                 TransferError::Stalled(_)
                 | TransferError::Read(_)
                 | TransferError::Shrunk
+                | TransferError::BeyondEnd
                 | TransferError::Worker(_) => connection.reset(),
                 TransferError::Aborted | TransferError::Connection(_) | TransferError::Write(_) => {
                     drop(connection);

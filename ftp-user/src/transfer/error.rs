@@ -24,6 +24,9 @@ pub enum TransferError {
     /// The file lost bytes while it was sent.
     #[error("the file became shorter while it was sent")]
     Shrunk,
+    /// The transfer was to start behind the last byte.
+    #[error("the file ends before the byte to start at")]
+    BeyondEnd,
     /// A worker thread ended without an answer.
     #[error("a transfer worker failed: {0}")]
     Worker(#[from] tokio::task::JoinError),

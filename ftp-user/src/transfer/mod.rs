@@ -10,6 +10,8 @@ mod monitor;
 mod receive;
 mod send;
 mod step;
+#[cfg(test)]
+mod tests;
 
 pub use connection::DataConnection;
 pub use error::TransferError;

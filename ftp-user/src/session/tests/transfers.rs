@@ -100,6 +100,32 @@ fn ascii_turns_line_ends_both_ways() {
 }
 
 #[test]
+fn rest_counts_the_bytes_of_the_data_stream() {
+    let server = Server::start();
+    server.put("a", b"a\nb\nc\n");
+    let mut client = server.alice();
+    client.expect("TYPE A", 200);
+    for (offset, rest) in [(2, &b"\nb\r\nc\r\n"[..]), (8, b"\n"), (9, b"")] {
+        client.expect(&format!("REST {offset}"), 350);
+        assert_eq!(client.retr("a"), rest, "{offset}");
+    }
+    for (offset, code) in [(10, 150), (13, 554)] {
+        client.expect(&format!("REST {offset}"), 350);
+        let data = client.pasv();
+        client.expect("RETR a", code);
+        if code == 150 {
+            client.expect_reply(554);
+        }
+        drop(data);
+    }
+    let data = client.pasv();
+    client.expect("REST 2", 350);
+    client.expect("STOR a", 555);
+    drop(data);
+    assert_eq!(server.get("a"), b"a\nb\nc\n");
+}
+
+#[test]
 fn what_is_no_file_is_refused() {
     let server = Server::start();
     std::fs::create_dir(server.root().join("dir")).unwrap();

@@ -1,0 +1,103 @@
+//! Transfers without a session: loopback sockets and files.
+
+use super::*;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Our end, nonblocking, and the client's.
+fn pair(monitor: &Monitor, stall: Duration) -> (DataConnection, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (server, _) = listener.accept().unwrap();
+    server.set_nonblocking(true).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    (DataConnection::new(server, monitor.clone(), stall), client)
+}
+
+fn content(file: &mut File) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(0)).unwrap();
+    file.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_spliced_into_is_written() {
+    let monitor = Monitor::default();
+    let (connection, mut client) = pair(&monitor, PATIENCE);
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    // splice(2) refuses O_APPEND.
+    let appended = File::options().append(true).open(file.path()).unwrap();
+    let bytes: Vec<u8> = (0..3_000_000u32).map(|n| (n >> 8) as u8).collect();
+    let sent = bytes.clone();
+    let sender = std::thread::spawn(move || client.write_all(&sent).unwrap());
+    receive_file(&connection, appended, Received::Image)
+        .await
+        .unwrap();
+    sender.join().unwrap();
+    assert!(content(file.as_file_mut()) == bytes);
+    assert_eq!(monitor.bytes(), bytes.len() as u64);
+}
+
+#[tokio::test]
+async fn a_slow_reader_gets_everything() {
+    let monitor = Monitor::default();
+    let (connection, mut client) = pair(&monitor, PATIENCE);
+    let file = tempfile::tempfile().unwrap();
+    let size = 30_000_000;
+    file.set_len(size).unwrap();
+    let reader = std::thread::spawn(move || {
+        // Long enough for the sender to give up its thread.
+        std::thread::sleep(Duration::from_millis(60));
+        std::io::copy(&mut client, &mut std::io::sink()).unwrap()
+    });
+    send_file(&connection, file, 0..size).await.unwrap();
+    connection.finish().unwrap();
+    assert_eq!(reader.join().unwrap(), size);
+}
+
+#[tokio::test]
+async fn an_abort_reaches_a_transfer_that_waits() {
+    let monitor = Monitor::default();
+    let (connection, _client) = pair(&monitor, PATIENCE);
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(1 << 40).unwrap();
+    let abort = async {
+        // Once the client's buffers are full, nothing moves.
+        let mut before = u64::MAX;
+        while monitor.bytes() != before || before == 0 {
+            before = monitor.bytes();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        monitor.abort();
+    };
+    let (sent, ()) = tokio::join!(send_file(&connection, file, 0..1 << 40), abort);
+    assert!(matches!(sent, Err(TransferError::Aborted)), "{sent:?}");
+}
+
+#[tokio::test]
+async fn a_reset_is_not_the_end_of_a_file() {
+    let (connection, mut client) = pair(&Monitor::default(), PATIENCE);
+    send_bytes(&connection, b"half").await.unwrap();
+    connection.reset();
+    let mut seen = Vec::new();
+    assert!(client.read_to_end(&mut seen).is_err());
+}
+
+#[tokio::test]
+async fn a_full_device_is_told_apart_from_a_broken_connection() {
+    let (connection, mut client) = pair(&Monitor::default(), PATIENCE);
+    client.write_all(b"bytes").unwrap();
+    drop(client);
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let received = receive_file(&connection, full, Received::Ascii).await;
+    assert!(
+        matches!(received, Err(TransferError::Write(_))),
+        "{received:?}"
+    );
+}
