@@ -1,0 +1,107 @@
+//! How many sessions there may be at one time, in all and from one address.
+
+use crate::config::Limits;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Counts sessions against the limits.
+#[derive(Debug)]
+pub(super) struct Admission {
+    limits: Limits,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    all: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+impl Admission {
+    pub(super) fn new(limits: Limits) -> Admission {
+        Admission {
+            limits,
+            counts: Mutex::default(),
+        }
+    }
+
+    pub(super) fn admit(self: &Arc<Self>, client: IpAddr) -> Result<Ticket, &'static str> {
+        let reached = |limit: usize, count: usize| limit != 0 && count >= limit;
+        let mut counts = self.lock();
+        if reached(self.limits.sessions, counts.all) {
+            return Err("Too many sessions; try again later.");
+        }
+        let here = counts.by_address.get(&client).copied().unwrap_or(0);
+        if reached(self.limits.sessions_per_address, here) {
+            return Err("Too many sessions from your address.");
+        }
+        counts.all += 1;
+        counts.by_address.insert(client, here + 1);
+        Ok(Ticket {
+            admission: Arc::clone(self),
+            client,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        // Counts are whole after every operation on them.
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One admitted session; its drop makes room.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    admission: Arc<Admission>,
+    client: IpAddr,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut counts = self.admission.lock();
+        counts.all = counts.all.saturating_sub(1);
+        if let Some(here) = counts.by_address.get_mut(&self.client) {
+            *here = here.saturating_sub(1);
+            if *here == 0 {
+                counts.by_address.remove(&self.client);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn admission(sessions: usize, sessions_per_address: usize) -> Arc<Admission> {
+        let limits = Limits {
+            sessions,
+            sessions_per_address,
+            ..Config::default().limits
+        };
+        Arc::new(Admission::new(limits))
+    }
+
+    #[test]
+    fn limits_hold_until_a_session_ends() {
+        let (a, b) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let admission = admission(2, 1);
+        let first = admission.admit(a).unwrap();
+        assert!(admission.admit(a).unwrap_err().contains("your address"));
+        let _second = admission.admit(b).unwrap();
+        assert!(admission.admit("::1".parse().unwrap()).is_err());
+        drop(first);
+        assert!(admission.admit(a).is_ok());
+        assert_eq!(admission.lock().by_address.len(), 1);
+    }
+
+    #[test]
+    fn zero_is_no_limit() {
+        let admission = admission(0, 0);
+        let client = "192.0.2.1".parse().unwrap();
+        let tickets: Vec<_> = (0..100).map(|_| admission.admit(client).unwrap()).collect();
+        assert_eq!(admission.lock().all, tickets.len());
+    }
+}
