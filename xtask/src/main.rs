@@ -1,6 +1,7 @@
-//! The project's own commands: `cargo xtask setup | build | run | test | lint`. What they take; the
+//! The project's own commands: `cargo xtask setup | build | run | test | bench | lint`. What they take; the
 //! work is in the modules. No product code here or below.
 
+mod bench;
 mod build;
 mod ebpf;
 mod lint;
@@ -48,6 +49,13 @@ enum Command {
         /// Only tests with this in their name.
         filter: Option<String>,
     },
+    /// Measures Pinhole side by side with what people use today; --help and --list say more.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// What ftp-bench takes: `[SCENARIO]... [--json FILE] [--quick]`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// Checks format, clippy for both halves, and the house rules.
     Lint,
 }
@@ -61,6 +69,7 @@ fn main() -> ExitCode {
         Command::Build { release: true } => build::daemon(build::Profile::Release).map(drop),
         Command::Run { args } => run::run(args),
         Command::Test { filter } => test::run(filter.as_deref()),
+        Command::Bench { args } => bench::bench(args),
         Command::Lint => lint::lint(),
     };
     match result {

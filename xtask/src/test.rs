@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Packages whose tests need neither root nor a kernel that takes our programs.
-const UNIT: [&str; 3] = ["xtask", "ftp-ebpf", "ftp-user"];
+const UNIT: [&str; 4] = ["xtask", "ftp-ebpf", "ftp-user", "ftp-bench"];
 
 /// Kernel and end-to-end tests.
 const SYSTEM: [&str; 1] = ["ftp-tests"];

@@ -1,0 +1,74 @@
+//! Peers from Debian's archive: fetched with apt, unpacked below the build tree, never installed (the
+//! FTP servers' packages exclude each other, and would start daemons).
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+/// An unpacked package.
+pub(crate) struct Unpacked {
+    pub(crate) root: PathBuf,
+    pub(crate) version: String,
+}
+
+/// Fetches and unpacks `package` below `folder`, once.
+pub(crate) fn unpack(package: &str, folder: &Path) -> Result<Unpacked> {
+    let root = folder.join(package);
+    let note = root.join("version");
+    if let Ok(version) = fs::read_to_string(&note) {
+        return Ok(Unpacked { root, version });
+    }
+    fs::create_dir_all(&root).with_context(|| format!("cannot make {}", root.display()))?;
+    // What an earlier, interrupted attempt fetched.
+    for archive in archives(&root)? {
+        fs::remove_file(&archive)
+            .with_context(|| format!("cannot remove {}", archive.display()))?;
+    }
+    finish(
+        Command::new("apt-get")
+            .args(["-q", "download", package])
+            .current_dir(&root),
+    )?;
+    let [archive] = &archives(&root)?[..] else {
+        bail!(
+            "apt-get download {package} left no single package in {}",
+            root.display()
+        );
+    };
+    finish(Command::new("dpkg-deb").arg("-x").arg(archive).arg(&root))?;
+    let version = finish(
+        Command::new("dpkg-deb")
+            .arg("-f")
+            .arg(archive)
+            .arg("Version"),
+    )?;
+    fs::write(&note, &version).with_context(|| format!("cannot write {}", note.display()))?;
+    Ok(Unpacked { root, version })
+}
+
+fn archives(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries =
+        fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    Ok(entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        .collect())
+}
+
+/// Runs a command to its end and returns what it wrote.
+fn finish(command: &mut Command) -> Result<String> {
+    let output = command
+        .output()
+        .with_context(|| format!("cannot start {command:?}"))?;
+    ensure!(
+        output.status.success(),
+        "{command:?} failed ({}): {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
