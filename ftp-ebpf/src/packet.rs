@@ -313,7 +313,8 @@ impl Segment {
                 | IPPROTO_FRAGMENT => {}
                 _ => return Err(Reason::NotTcp),
             }
-            let extension: Extension = frame.read(next_at).ok_or(Reason::Truncated)?;
+            let extension: Extension =
+                read_inside(frame, next_at, fragment_end).ok_or(cut_short(fragment_end))?;
             let len = match header {
                 // RFC 4302 section 2.2: in 4-byte units, minus 2.
                 IPPROTO_AH => (extension.len as usize + 2) * 4,
@@ -323,7 +324,7 @@ impl Segment {
                         return Err(Reason::LaterFragment);
                     }
                     if fragment & MORE_FRAGMENTS != 0 {
-                        fragment_end = end;
+                        fragment_end = frame.forget_origin(end);
                     }
                     8
                 }
@@ -352,7 +353,8 @@ impl Segment {
             return Err(Reason::TooManyHeaders);
         }
         let fragment_end = frame.forget_origin(fragment_end);
-        let ports: Ports = frame.read(transport_at).ok_or(cut_short(fragment_end))?;
+        let ports: Ports =
+            read_inside(frame, transport_at, fragment_end).ok_or(cut_short(fragment_end))?;
         Ok(Self {
             network,
             network_at,
@@ -362,6 +364,16 @@ impl Segment {
             server_port_be: ports.destination_be,
         })
     }
+}
+
+/// Reads what lies inside the packet, and not in the padding behind it: in a first fragment, the
+/// next one would put other bytes there.
+#[inline(always)]
+fn read_inside<F: Frame, T: Raw>(frame: &F, at: usize, fragment_end: usize) -> Option<T> {
+    if at + size_of::<T>() > fragment_end {
+        return None;
+    }
+    frame.read(at)
 }
 
 /// Why a packet that ends inside the TCP header is not admitted.

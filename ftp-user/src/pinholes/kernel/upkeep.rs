@@ -1,12 +1,13 @@
 //! What has to be looked after while the daemon runs: deadlines, the budget of reported denials,
 //! and what the host is like (its addresses, whether it forwards), which may change at any time.
 
-use std::{collections::HashSet, net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::HashSet, io, net::IpAddr, sync::Arc, time::Duration};
 
 use aya::maps::{HashMap, MapData, PerCpuArray};
 use ftp_ebpf::abi::{Address, policy};
-use futures_util::StreamExt as _;
-use rtnetlink::MulticastGroup;
+use rtnetlink::sys::{
+    AsyncSocket as _, AsyncSocketExt as _, SocketAddr, TokioSocket, protocols::NETLINK_ROUTE,
+};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{
@@ -58,24 +59,14 @@ impl Upkeep {
     pub(super) async fn run(mut self, table: Arc<Table>) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let groups = [
-            MulticastGroup::Ipv4Ifaddr,
-            MulticastGroup::Ipv6Ifaddr,
-            MulticastGroup::Ipv4Netconf,
-            MulticastGroup::Ipv6Netconf,
-        ];
-        // What the messages say does not matter: each means "look again", and so does a lost one.
-        let mut changes = match rtnetlink::new_multicast_connection(&groups) {
-            Ok((connection, _handle, messages)) => {
-                tokio::spawn(connection);
-                messages.left_stream()
-            }
+        let mut changes = match Changes::watch() {
+            Ok(changes) => Some(changes),
             Err(error) => {
                 tracing::warn!(
                     %error,
                     "changes of this host's addresses and forwarding will not be noticed"
                 );
-                futures_util::stream::pending().right_stream()
+                None
             }
         };
         loop {
@@ -84,7 +75,7 @@ impl Upkeep {
                     table.sweep(Instant::now());
                     self.grant();
                 }
-                Some(_) = changes.next() => {
+                () = Changes::next(&mut changes) => {
                     if let Err(error) = self.look_again().await {
                         tracing::warn!(%error, "cannot tell what changed on this host");
                     }
@@ -119,6 +110,38 @@ impl Upkeep {
     fn grant(&mut self) {
         if let Err(error) = events::grant(&mut self.budget) {
             tracing::debug!(%error, "denials will not be reported");
+        }
+    }
+}
+
+/// Tells that something about addresses or forwarding has changed.
+struct Changes(TokioSocket);
+
+impl Changes {
+    /// Multicast groups of rtnetlink (include/uapi/linux/rtnetlink.h): IPV4_IFADDR, IPV6_IFADDR,
+    /// IPV4_NETCONF, IPV6_NETCONF.
+    const GROUPS: [u32; 4] = [5, 9, 24, 25];
+
+    fn watch() -> io::Result<Self> {
+        let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
+        let groups = Self::GROUPS
+            .iter()
+            .fold(0, |bits, group| bits | 1 << (group - 1));
+        socket.socket_mut().bind(&SocketAddr::new(0, groups))?;
+        Ok(Self(socket))
+    }
+
+    /// Resolves when it is time to look again. What the messages say does not matter, and neither
+    /// does an error: it means that some were lost.
+    async fn next(changes: &mut Option<Self>) {
+        match changes {
+            Some(Self(socket)) => {
+                if let Err(error) = socket.recv_from_full().await {
+                    tracing::debug!(%error, "messages about changes of this host were lost");
+                    tokio::time::sleep(TICK).await;
+                }
+            }
+            None => std::future::pending().await,
         }
     }
 }
