@@ -191,8 +191,10 @@ fn choose(link: &Link, wanted: Attach, has_tcx: bool) -> (Mode, String, bool) {
     }
 }
 
-/// Attaches the lock to one interface. With `mark`, traffic control runs behind XDP, because only
-/// an skb can carry a firewall mark.
+/// Attaches the lock to one interface. With `mark`, traffic control runs behind native XDP, because
+/// only an skb can carry a firewall mark; and in place of generic XDP, which would read every
+/// packet a second time for nothing (and since Linux 6.9 hands traffic control packets whose
+/// `mac_len` it has lost, net/core/dev.c `netif_skb_check_for_xdp`).
 pub(super) fn lock(
     object: &mut Object,
     link: &Link,
@@ -200,7 +202,11 @@ pub(super) fn lock(
     mark: bool,
 ) -> Result<Locked, AttachError> {
     let has_tcx = explain::kernel_is_at_least(6, 6);
-    let (mode, why, may_change) = choose(link, wanted, has_tcx);
+    let (mut mode, mut why, may_change) = choose(link, wanted, has_tcx);
+    if mark && mode == Mode::Generic {
+        mode = Mode::Tcx;
+        why = "in place of generic XDP, which cannot set `enforce.mark`".to_owned();
+    }
     let locked = match attach(object, link, mode) {
         Ok(()) => Locked {
             interface: link.name.clone(),
