@@ -93,21 +93,14 @@ impl Lab {
         let client = NetNs::new("client")?;
         let server = NetNs::new("server")?;
         connect(&server, "s0", SERVER_MAC, &client, "c0", CLIENT_MAC)?;
-        server.ip(&format!(
-            "addr add {}/16 dev s0\naddr add {}/64 dev s0 nodad\n",
-            server_address(Family::V4),
-            server_address(Family::V6)
-        ))?;
-        let addresses: String = (0..options.clients)
-            .map(|n| {
-                format!(
-                    "addr add {}/16 dev c0\naddr add {}/64 dev c0 nodad\n",
-                    client_address(Family::V4, n),
-                    client_address(Family::V6, n)
-                )
-            })
+        let both = |address: fn(Family, u16) -> IpAddr, n| {
+            [(address(Family::V4, n), 16), (address(Family::V6, n), 64)]
+        };
+        server.add_addresses("s0", &both(|family, _| server_address(family), 0))?;
+        let addresses: Vec<_> = (0..options.clients)
+            .flat_map(|n| both(client_address, n))
             .collect();
-        client.ip(&addresses)?;
+        client.add_addresses("c0", &addresses)?;
         if let Some(mtu) = options.mtu {
             server.ip(&format!("link set s0 mtu {mtu}\n"))?;
             client.ip(&format!("link set c0 mtu {mtu}\n"))?;
@@ -197,11 +190,21 @@ fn add_third(server: &NetNs) -> Result<NetNs> {
         "t0",
         [2, 0, 0, 0, 1, 3],
     )?;
-    server.ip("addr add 10.78.0.1/24 dev s1\naddr add fd78::1/64 dev s1 nodad\n")?;
-    third.ip(&format!(
-        "addr add {THIRD4}/24 dev t0\naddr add fd78::2/64 dev t0 nodad\n\
-         route add default via 10.78.0.1\nroute add default via fd78::1\n"
-    ))?;
+    server.add_addresses(
+        "s1",
+        &[
+            (Ipv4Addr::new(10, 78, 0, 1).into(), 24),
+            (Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, 1).into(), 64),
+        ],
+    )?;
+    third.add_addresses(
+        "t0",
+        &[
+            (THIRD4.into(), 24),
+            (Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, 0, 2).into(), 64),
+        ],
+    )?;
+    third.ip("route add default via 10.78.0.1\nroute add default via fd78::1\n")?;
     Ok(third)
 }
 

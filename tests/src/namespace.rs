@@ -3,7 +3,9 @@
 //! by `setns` does not.)
 
 use std::{
-    fs::File,
+    collections::BTreeSet,
+    fs::{self, File},
+    net::{IpAddr, Ipv6Addr},
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd},
         unix::{fs::MetadataExt, process::CommandExt},
@@ -20,7 +22,10 @@ use rustix::{
     thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe},
 };
 
-use crate::process::{self, Finished};
+use crate::{
+    process::{self, Finished},
+    wait,
+};
 
 const TOOL_LIMIT: Duration = Duration::from_secs(60);
 
@@ -127,6 +132,30 @@ impl NetNs {
         self.tool("ip", &["-batch", "-"], batch).map(drop)
     }
 
+    /// Adds addresses to an interface, each usable when this returns. The kernel's IPv6 makes an
+    /// address local only later, from a work queue: until then what is sent to it is dropped.
+    pub fn add_addresses(&self, interface: &str, addresses: &[(IpAddr, u8)]) -> Result<()> {
+        let lines: String = addresses
+            .iter()
+            .map(|(address, prefix)| {
+                let at_once = if address.is_ipv6() { " nodad" } else { "" };
+                format!("addr add {address}/{prefix} dev {interface}{at_once}\n")
+            })
+            .collect();
+        self.ip(&lines)?;
+        wait::poll_within(wait::SOON, "every address is local", || {
+            let routes = self
+                .run(|| fs::read_to_string("/proc/thread-self/net/ipv6_route"))?
+                .context("cannot read the IPv6 routes")?;
+            let local: BTreeSet<Ipv6Addr> = routes.lines().filter_map(local_route).collect();
+            let usable = addresses.iter().all(|(address, _)| match address {
+                IpAddr::V4(_) => true,
+                IpAddr::V6(v6) => local.contains(v6),
+            });
+            Ok(usable.then_some(()))
+        })
+    }
+
     /// Loads an nftables script.
     pub fn nft(&self, script: &str) -> Result<()> {
         self.tool("nft", &["-f", "-"], script).map(drop)
@@ -135,7 +164,7 @@ impl NetNs {
     /// Sets a sysctl by its path below /proc/sys.
     pub fn sysctl(&self, key: &str, value: &str) -> Result<()> {
         let path = format!("/proc/sys/{key}");
-        self.run(|| std::fs::write(&path, value))?
+        self.run(|| fs::write(&path, value))?
             .with_context(|| format!("cannot set {key} to {value} in namespace {}", self.name))
     }
 }
@@ -144,6 +173,17 @@ impl AsFd for NetNs {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.handle.as_fd()
     }
+}
+
+/// The address of a line of /proc/net/ipv6_route, if it is one of the host's own.
+fn local_route(line: &str) -> Option<Ipv6Addr> {
+    const RTF_LOCAL: u32 = 0x8000_0000;
+    let mut fields = line.split_whitespace();
+    let destination = u128::from_str_radix(fields.next()?, 16).ok()?;
+    let prefix = fields.next()?;
+    // Source, its prefix, next hop, metric, two counts.
+    let flags = u32::from_str_radix(fields.nth(6)?, 16).ok()?;
+    (prefix == "80" && flags & RTF_LOCAL != 0).then(|| destination.into())
 }
 
 fn unshare_here() -> Result<File> {
@@ -159,4 +199,24 @@ fn enter(handle: BorrowedFd<'_>) -> std::io::Result<()> {
         handle,
         Some(LinkNameSpaceType::Network),
     )?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_addresses_are_told_from_other_routes() {
+        let line = |destination: &str, prefix: &str, flags: &str| {
+            let zero = "0".repeat(32);
+            format!("{destination} {prefix} {zero} 00 {zero} 00000000 00000002 00000000 {flags} s0")
+        };
+        let address = "fd770000000000000000000000000001";
+        assert_eq!(
+            local_route(&line(address, "80", "80200001")),
+            Some("fd77::1".parse().unwrap())
+        );
+        assert_eq!(local_route(&line(address, "80", "00200001")), None);
+        assert_eq!(local_route(&line(address, "40", "80200001")), None);
+    }
 }

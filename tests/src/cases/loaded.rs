@@ -52,14 +52,11 @@ impl Sockets {
         let (mut connections, mut listeners) = (Vec::new(), Vec::new());
         for family in Family::BOTH {
             let (client, server) = host::connection(family);
-            // No IPv6 address may be used before duplicate address detection, or without it.
-            let at_once = match family {
-                Family::V4 => "",
-                Family::V6 => " nodad",
+            let whole = match family {
+                Family::V4 => 32,
+                Family::V6 => 128,
             };
-            for address in [client.ip(), server.ip()] {
-                namespace.ip(&format!("addr add {address} dev lo{at_once}\n"))?;
-            }
+            namespace.add_addresses("lo", &[(client.ip(), whole), (server.ip(), whole)])?;
             // The listener goes with its scope, so that only the connection is left on the port.
             let listener = namespace.run(|| TcpListener::bind(server))??;
             let theirs = control::connect_from(&namespace, client, server, wait::SOON)?;
