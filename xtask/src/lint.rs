@@ -1,7 +1,5 @@
 //! `cargo xtask lint`: format, clippy for both halves, and the house rules that neither knows (`tidy`).
 
-use std::process::Command;
-
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
@@ -14,19 +12,17 @@ use crate::{
 pub(crate) fn lint() -> Result<()> {
     let tools = setup::build_tools()?;
     let checks: [(&str, &dyn Fn() -> Result<()>); 4] = [
-        ("format", &|| {
-            inherit(workspace::cargo().args(["fmt", "--all", "--check"]))
-        }),
+        ("format", &|| cargo(&["fmt", "--all", "--check"])),
         ("tidy", &tidy::check),
         ("clippy", &|| {
-            inherit(workspace::cargo().args([
+            cargo(&[
                 "clippy",
                 "--workspace",
                 "--all-targets",
                 "--",
                 "-D",
                 "warnings",
-            ]))
+            ])
         }),
         ("clippy eBPF", &|| ebpf(&tools)),
     ];
@@ -47,10 +43,12 @@ pub(crate) fn lint() -> Result<()> {
     Ok(())
 }
 
-fn inherit(command: &mut Command) -> Result<()> {
-    let shown = crate::progress::show(command);
+/// Runs a cargo command whose words go to the terminal.
+fn cargo(arguments: &[&str]) -> Result<()> {
+    let shown = format!("cargo {}", arguments.join(" "));
     say("lint", &shown);
-    let status = command
+    let status = workspace::cargo()
+        .args(arguments)
         .status()
         .with_context(|| format!("cannot start `{shown}`"))?;
     if !status.success() {
