@@ -66,54 +66,46 @@ pub enum Socket {
     Connection,
 }
 
-/// What became of a packet, and what there is to tell about it.
+/// What became of a packet. Small, so that it stays in registers: who sent the packet is read again
+/// for the few that are reported ([`crate::packet::tuple_of`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// Why.
     pub reason: Reason,
-    /// The connection; zero where the packet could not be read so far.
-    pub tuple: Tuple,
     /// The session whose pinhole it met; 0 for none.
     pub session: u64,
     /// This packet took the pinhole.
     pub took: bool,
 }
 
+impl From<Reason> for Outcome {
+    #[inline(always)]
+    fn from(reason: Reason) -> Self {
+        Self {
+            reason,
+            session: 0,
+            took: false,
+        }
+    }
+}
+
 impl Outcome {
-    #[inline(always)]
-    const fn unread(reason: Reason) -> Self {
-        const NOBODY: crate::abi::Address = crate::abi::Address([0; 4]);
-        let tuple = Tuple {
-            client: NOBODY,
-            server: NOBODY,
-            client_port_be: 0,
-            server_port_be: 0,
-        };
-        Self {
-            reason,
-            tuple,
-            session: 0,
-            took: false,
-        }
-    }
-
-    #[inline(always)]
-    const fn of(reason: Reason, tuple: Tuple) -> Self {
-        Self {
-            reason,
-            tuple,
-            session: 0,
-            took: false,
-        }
-    }
-
     /// The event to report, if any.
     #[inline(always)]
     pub const fn event(&self) -> Option<EventKind> {
-        match self.reason.action() {
-            Action::Drop => Some(EventKind::Denied),
-            Action::Pass | Action::Admit if self.took => Some(EventKind::Claimed),
-            Action::Pass | Action::Admit => None,
+        match (Self::kind(self.reason), self.took) {
+            (EventKind::Denied, _) => Some(EventKind::Denied),
+            (kind, true) => Some(kind),
+            (_, false) => None,
+        }
+    }
+
+    /// What an event with this reason reports.
+    #[inline(always)]
+    pub const fn kind(reason: Reason) -> EventKind {
+        match reason.action() {
+            Action::Drop => EventKind::Denied,
+            Action::Pass | Action::Admit => EventKind::Claimed,
         }
     }
 }
@@ -123,27 +115,27 @@ impl Outcome {
 pub fn admit<F: Frame, W: World>(frame: &F, world: &W) -> Outcome {
     let segment = match Segment::locate(frame) {
         Ok(segment) => segment,
-        Err(reason) => return Outcome::unread(reason),
+        Err(reason) => return reason.into(),
     };
     let port = segment.server_port();
     if world.guarded(Ports::word(port)) & Ports::bit(port) == 0 {
-        return Outcome::unread(Reason::NotGuarded);
+        return Reason::NotGuarded.into();
     }
     let tuple = match segment.tuple(frame) {
         Ok(tuple) => tuple,
-        Err(reason) => return Outcome::unread(reason),
+        Err(reason) => return reason.into(),
     };
     if world.policy() & policy::CHECK_LOCAL != 0
         && !tuple.server.is_loopback()
         && !world.is_local(&tuple.server)
     {
-        return Outcome::of(Reason::NotLocal, tuple);
+        return Reason::NotLocal.into();
     }
     match segment.kind(frame) {
-        Ok(Kind::Syn) => connection_attempt(world, tuple, port),
-        Ok(Kind::Segment) => Outcome::of(segment_of_connection(world, &tuple), tuple),
-        Ok(Kind::Probe) => Outcome::of(Reason::Probe, tuple),
-        Err(reason) => Outcome::of(reason, tuple),
+        Ok(Kind::Syn) => connection_attempt(world, &tuple, port),
+        Ok(Kind::Segment) => segment_of_connection(world, &tuple).into(),
+        Ok(Kind::Probe) => Reason::Probe.into(),
+        Err(reason) => reason.into(),
     }
 }
 
@@ -175,53 +167,43 @@ pub fn steer<W: World>(world: &W, tuple: &Tuple) -> Reason {
 }
 
 #[inline(always)]
-fn connection_attempt<W: World>(world: &W, tuple: Tuple, port: u16) -> Outcome {
+fn connection_attempt<W: World>(world: &W, tuple: &Tuple, port: u16) -> Outcome {
     if world.waiting(Ports::word(port)) & Ports::bit(port) == 0 {
-        return Outcome::of(Reason::Closed, tuple);
+        return Reason::Closed.into();
     }
     let key = tuple.key(&world.client_mask());
     let Some(row) = world.pinhole(&key) else {
-        return Outcome::of(Reason::WrongClient, tuple);
+        return Reason::WrongClient.into();
     };
-    let session = world.session(row);
+    let (reason, took) = take(world, &key, row, tuple.client_port_be);
+    Outcome {
+        reason,
+        session: world.session(row),
+        took,
+    }
+}
+
+/// Takes a pinhole for a source port, if it may have it; `true` if it had it not already.
+#[inline(always)]
+fn take<W: World>(world: &W, key: &PinholeKey, row: W::Row, client_port_be: u16) -> (Reason, bool) {
     let now_ns = world.now_ns();
     // A second look is for the loser of a race; a third would only be another loser's.
     for _ in 0..2 {
         let claim = world.claimed(row);
-        if claim.is_by(tuple.client_port_be) {
-            return Outcome {
-                reason: Reason::PinholeSyn,
-                tuple,
-                session,
-                took: false,
-            };
+        if claim.is_by(client_port_be) {
+            return (Reason::PinholeSyn, false);
         }
         if now_ns >= world.deadline_ns(row) {
-            return Outcome {
-                reason: Reason::Expired,
-                tuple,
-                session,
-                took: false,
-            };
+            return (Reason::Expired, false);
         }
         if !claim.is_free(now_ns) {
             break;
         }
-        if world.claim(&key, row, claim, Claim::new(tuple.client_port_be, now_ns)) {
-            return Outcome {
-                reason: Reason::PinholeSyn,
-                tuple,
-                session,
-                took: true,
-            };
+        if world.claim(key, row, claim, Claim::new(client_port_be, now_ns)) {
+            return (Reason::PinholeSyn, true);
         }
     }
-    Outcome {
-        reason: Reason::Claimed,
-        tuple,
-        session,
-        took: false,
-    }
+    (Reason::Claimed, false)
 }
 
 #[inline(always)]

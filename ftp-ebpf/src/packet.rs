@@ -366,6 +366,13 @@ impl Segment {
     }
 }
 
+/// Both ends of a frame's connection; zero as far as they cannot be read.
+#[inline(always)]
+pub fn tuple_of<F: Frame>(frame: &F) -> Tuple {
+    let tuple = Segment::locate(frame).and_then(|segment| segment.tuple(frame));
+    tuple.unwrap_or_default()
+}
+
 /// Reads what lies inside the packet, and not in the padding behind it: in a first fragment, the
 /// next one would put other bytes there.
 #[inline(always)]

@@ -1,13 +1,15 @@
 //! Telling userspace: a counter for every outcome, an event for the ones that matter.
 
-use aya_ebpf::{EbpfContext, helpers::bpf_ktime_get_ns};
+use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_log_ebpf::debug;
 use ftp_ebpf::{
     abi::{Event, EventKind},
     decide::Outcome,
+    packet,
     reason::Reason,
 };
 
+use crate::frame::Direct;
 use crate::maps::{COUNTERS, DENIAL_BUDGET, EVENTS};
 
 /// Counts, exactly.
@@ -21,15 +23,15 @@ pub(crate) fn count(reason: Reason) {
 
 /// Counts, and tells of claims and, as far as this CPU's budget goes, of denials.
 #[inline(always)]
-pub(crate) fn outcome<C: EbpfContext>(ctx: &C, outcome: &Outcome) {
+pub(crate) fn outcome(frame: Direct, outcome: Outcome) {
     count(outcome.reason);
-    let Some(kind) = outcome.event() else {
-        return;
-    };
-    if kind == EventKind::Denied && !spend_denial() {
+    if outcome
+        .event()
+        .is_none_or(|kind| kind == EventKind::Denied && !spend_denial())
+    {
         return;
     }
-    event(ctx, kind, outcome);
+    tell(frame.data, frame.data_end, outcome.reason, outcome.session);
 }
 
 /// Takes one from this CPU's budget of denial events. Userspace grants a new one now and then, so
@@ -49,27 +51,31 @@ fn spend_denial() -> bool {
     true
 }
 
-/// Out of line: rare, and the fast paths are shorter without it.
+/// Out of line: rare, and the fast paths are shorter without it. Its arguments are what fits into
+/// registers, because the verifier does not follow packet pointers through a struct in memory.
 #[inline(never)]
-fn event<C: EbpfContext>(ctx: &C, kind: EventKind, outcome: &Outcome) {
+fn tell(data: usize, data_end: usize, reason: Reason, session: u64) {
+    // SAFETY: from the caller's own `Direct`.
+    let frame = unsafe { Direct::new(data, data_end) };
+    let tuple = packet::tuple_of(&frame);
     if let Some(mut entry) = EVENTS.reserve::<Event>(0) {
         entry.write(Event {
             // SAFETY: no arguments.
             time_ns: unsafe { bpf_ktime_get_ns() },
-            session: outcome.session,
-            kind: kind as u32,
-            reason: outcome.reason as u32,
-            tuple: outcome.tuple,
+            session,
+            kind: Outcome::kind(reason) as u32,
+            reason: reason as u32,
+            tuple,
             zero: 0,
         });
         entry.submit(0);
     }
     debug!(
-        ctx,
+        (),
         "reason {} port {} client port {} session {}",
-        outcome.reason as u32,
-        u16::from_be(outcome.tuple.server_port_be),
-        u16::from_be(outcome.tuple.client_port_be),
-        outcome.session,
+        reason as u32,
+        u16::from_be(tuple.server_port_be),
+        u16::from_be(tuple.client_port_be),
+        session,
     );
 }

@@ -3,12 +3,12 @@
 
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
+    bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC},
     macros::classifier,
     programs::TcContext,
 };
 use ftp_ebpf::{
-    decide,
+    decide::{self, Outcome},
     reason::{Action, Reason},
 };
 
@@ -24,19 +24,38 @@ pub(crate) fn tcx_admit(ctx: TcContext) -> i32 {
     let Some(kernel) = Kernel::new(ctx.as_ptr()) else {
         return TC_ACT_SHOT;
     };
-    // SAFETY: this context's own; the value is made anew after the pull below.
-    let mut frame = unsafe { Direct::new(ctx.data(), ctx.data_end()) };
-    let mut outcome = decide::admit(&frame, &kernel);
+    // SAFETY: this context's own, and nothing below moves packet data and comes back.
+    let frame = unsafe { Direct::new(ctx.data(), ctx.data_end()) };
+    let outcome = decide::admit(&frame, &kernel);
     if matches!(outcome.reason, Reason::Truncated | Reason::TinyFragment)
         && frame.len() < ctx.len() as usize
-        && ctx.pull_data(PULL_LEN.min(ctx.len())).is_ok()
     {
-        // SAFETY: as above, read again after the data moved.
-        frame = unsafe { Direct::new(ctx.data(), ctx.data_end()) };
-        outcome = decide::admit(&frame, &kernel);
+        return admit_pulled(ctx.skb.skb);
     }
-    report::outcome(&ctx, &outcome);
-    match outcome.reason.action() {
+    carry_out(&ctx, frame, outcome)
+}
+
+/// As above, once more of the packet has been made readable. Out of line, so that the usual packet
+/// does not pay for what is rare.
+#[inline(never)]
+fn admit_pulled(skb: *mut __sk_buff) -> i32 {
+    let ctx = TcContext::new(skb);
+    // If it fails, the packet stays unreadable, and is judged so.
+    let _ = ctx.pull_data(PULL_LEN.min(ctx.len()));
+    let Some(kernel) = Kernel::new(ctx.as_ptr()) else {
+        return TC_ACT_SHOT;
+    };
+    // SAFETY: as above, and after the data has moved.
+    let frame = unsafe { Direct::new(ctx.data(), ctx.data_end()) };
+    let outcome = decide::admit(&frame, &kernel);
+    carry_out(&ctx, frame, outcome)
+}
+
+#[inline(always)]
+fn carry_out(ctx: &TcContext, frame: Direct, outcome: Outcome) -> i32 {
+    let action = outcome.reason.action();
+    report::outcome(frame, outcome);
+    match action {
         // Leave it to the programs behind this one, and to the stack after them.
         Action::Pass => TC_ACT_UNSPEC,
         Action::Admit => {

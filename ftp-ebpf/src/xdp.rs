@@ -15,8 +15,9 @@ pub(crate) fn xdp_admit(ctx: XdpContext) -> u32 {
     // SAFETY: this context's own, and nothing below moves packet data.
     let frame = unsafe { Direct::new(ctx.data(), ctx.data_end()) };
     let outcome = decide::admit(&frame, &kernel);
-    report::outcome(&ctx, &outcome);
-    match outcome.reason.action() {
+    let action = outcome.reason.action();
+    report::outcome(frame, outcome);
+    match action {
         Action::Pass | Action::Admit => xdp_action::XDP_PASS,
         Action::Drop => xdp_action::XDP_DROP,
     }
