@@ -8,8 +8,8 @@ use ftp_ebpf::packet::{Frame, Raw};
 /// The directly readable part of a packet, for as long as the program runs and does not move it.
 #[derive(Clone, Copy)]
 pub(crate) struct Direct {
-    pub(crate) data: usize,
-    pub(crate) data_end: usize,
+    data: usize,
+    data_end: usize,
 }
 
 impl Direct {

@@ -21,17 +21,16 @@ pub(crate) fn count(reason: Reason) {
     }
 }
 
-/// Counts, and tells of claims and, as far as this CPU's budget goes, of denials.
+/// Counts. Returns whether the outcome is to be told: a claim, or a denial as far as this CPU's
+/// budget goes.
 #[inline(always)]
-pub(crate) fn outcome(frame: Direct, outcome: Outcome) {
+pub(crate) fn is_news(outcome: &Outcome) -> bool {
     count(outcome.reason);
-    if outcome
-        .event()
-        .is_none_or(|kind| kind == EventKind::Denied && !spend_denial())
-    {
-        return;
+    match outcome.event() {
+        Some(EventKind::Denied) => spend_denial(),
+        Some(_) => true,
+        None => false,
     }
-    tell(frame.data, frame.data_end, outcome.reason, outcome.session);
 }
 
 /// Takes one from this CPU's budget of denial events. Userspace grants a new one now and then, so
@@ -51,20 +50,18 @@ fn spend_denial() -> bool {
     true
 }
 
-/// Out of line: rare, and the fast paths are shorter without it. Its arguments are what fits into
-/// registers, because the verifier does not follow packet pointers through a struct in memory.
-#[inline(never)]
-fn tell(data: usize, data_end: usize, reason: Reason, session: u64) {
-    // SAFETY: from the caller's own `Direct`.
-    let frame = unsafe { Direct::new(data, data_end) };
-    let tuple = packet::tuple_of(&frame);
+/// Reads the packet again, for whom it was between, and sends an event.
+#[inline(always)]
+pub(crate) fn tell(frame: &Direct, reason: u32, session: u64) {
+    let kind = Reason::from_u32(reason).map_or(EventKind::Denied, Outcome::kind);
+    let tuple = packet::tuple_of(frame);
     if let Some(mut entry) = EVENTS.reserve::<Event>(0) {
         entry.write(Event {
             // SAFETY: no arguments.
             time_ns: unsafe { bpf_ktime_get_ns() },
             session,
-            kind: Outcome::kind(reason) as u32,
-            reason: reason as u32,
+            kind: kind as u32,
+            reason,
             tuple,
             zero: 0,
         });
@@ -73,7 +70,7 @@ fn tell(data: usize, data_end: usize, reason: Reason, session: u64) {
     debug!(
         (),
         "reason {} port {} client port {} session {}",
-        reason as u32,
+        reason,
         u16::from_be(tuple.server_port_be),
         u16::from_be(tuple.client_port_be),
         session,

@@ -8,7 +8,7 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use ftp_ebpf::{
-    decide::{self, Outcome},
+    decide,
     reason::{Action, Reason},
 };
 
@@ -24,38 +24,22 @@ pub(crate) fn tcx_admit(ctx: TcContext) -> i32 {
     let Some(kernel) = Kernel::new(ctx.as_ptr()) else {
         return TC_ACT_SHOT;
     };
-    // SAFETY: this context's own, and nothing below moves packet data and comes back.
+    // SAFETY: this context's own, and not used after the pull below.
     let frame = unsafe { Direct::new(ctx.data(), ctx.data_end()) };
-    let outcome = decide::admit(&frame, &kernel);
+    let mut outcome = decide::admit(&frame, &kernel);
     if matches!(outcome.reason, Reason::Truncated | Reason::TinyFragment)
         && frame.len() < ctx.len() as usize
     {
-        return admit_pulled(ctx.skb.skb);
+        // If it fails, the packet stays unreadable, and is judged so.
+        let _ = ctx.pull_data(PULL_LEN.min(ctx.len()));
+        // SAFETY: as above, read again after the data has moved.
+        let frame = unsafe { Direct::new(ctx.data(), ctx.data_end()) };
+        outcome = decide::admit(&frame, &kernel);
     }
-    carry_out(&ctx, frame, outcome)
-}
-
-/// As above, once more of the packet has been made readable. Out of line, so that the usual packet
-/// does not pay for what is rare.
-#[inline(never)]
-fn admit_pulled(skb: *mut __sk_buff) -> i32 {
-    let ctx = TcContext::new(skb);
-    // If it fails, the packet stays unreadable, and is judged so.
-    let _ = ctx.pull_data(PULL_LEN.min(ctx.len()));
-    let Some(kernel) = Kernel::new(ctx.as_ptr()) else {
-        return TC_ACT_SHOT;
-    };
-    // SAFETY: as above, and after the data has moved.
-    let frame = unsafe { Direct::new(ctx.data(), ctx.data_end()) };
-    let outcome = decide::admit(&frame, &kernel);
-    carry_out(&ctx, frame, outcome)
-}
-
-#[inline(always)]
-fn carry_out(ctx: &TcContext, frame: Direct, outcome: Outcome) -> i32 {
-    let action = outcome.reason.action();
-    report::outcome(frame, outcome);
-    match action {
+    if report::is_news(&outcome) {
+        tcx_tell(ctx.skb.skb, outcome.reason as u32, outcome.session);
+    }
+    match outcome.reason.action() {
         // Leave it to the programs behind this one, and to the stack after them.
         Action::Pass => TC_ACT_UNSPEC,
         Action::Admit => {
@@ -66,4 +50,16 @@ fn carry_out(ctx: &TcContext, frame: Direct, outcome: Outcome) -> i32 {
         }
         Action::Drop => TC_ACT_SHOT,
     }
+}
+
+/// A global function: the verifier follows it once by itself, and not once for every way that a
+/// packet can come to be told of.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn tcx_tell(skb: *mut __sk_buff, reason: u32, session: u64) -> u64 {
+    let ctx = TcContext::new(skb);
+    // SAFETY: the running program's own context, and nothing below moves packet data.
+    let frame = unsafe { Direct::new(ctx.data(), ctx.data_end()) };
+    report::tell(&frame, reason, session);
+    0
 }

@@ -1,7 +1,12 @@
 //! The lock before an skb exists: XDP, native or generic. Knows of multi-buffer packets (jumbo
 //! frames): headers are in the first buffer.
 
-use aya_ebpf::{EbpfContext as _, bindings::xdp_action, macros::xdp, programs::XdpContext};
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::{xdp_action, xdp_md},
+    macros::xdp,
+    programs::XdpContext,
+};
 use ftp_ebpf::{decide, reason::Action};
 
 use crate::{frame::Direct, report, world::Kernel};
@@ -16,9 +21,23 @@ pub(crate) fn xdp_admit(ctx: XdpContext) -> u32 {
     let frame = unsafe { Direct::new(ctx.data(), ctx.data_end()) };
     let outcome = decide::admit(&frame, &kernel);
     let action = outcome.reason.action();
-    report::outcome(frame, outcome);
+    if report::is_news(&outcome) {
+        xdp_tell(ctx.ctx, outcome.reason as u32, outcome.session);
+    }
     match action {
         Action::Pass | Action::Admit => xdp_action::XDP_PASS,
         Action::Drop => xdp_action::XDP_DROP,
     }
+}
+
+/// A global function: the verifier follows it once by itself, and not once for every way that a
+/// packet can come to be told of.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn xdp_tell(ctx: *mut xdp_md, reason: u32, session: u64) -> u64 {
+    let ctx = XdpContext::new(ctx);
+    // SAFETY: the running program's own context, and nothing below moves packet data.
+    let frame = unsafe { Direct::new(ctx.data(), ctx.data_end()) };
+    report::tell(&frame, reason, session);
+    0
 }

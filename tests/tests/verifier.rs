@@ -1,0 +1,33 @@
+//! How hard the kernel's verifier has to work. It gives up at a million instructions followed, and
+//! kernels differ in how many that are: a program that is close to it loads here and not there.
+
+use anyhow::{Context, Result};
+use ftp_user::pinholes::kernel::{Object, Settings};
+
+/// A fifth of the limit.
+const MOST: u32 = 200_000;
+
+#[test]
+fn every_program_is_far_from_the_verifiers_limit() -> Result<()> {
+    for debug in [false, true] {
+        let mut object = Object::load(&Settings {
+            debug,
+            ..Settings::default()
+        })?;
+        let programs = [
+            ("xdp", object.xdp()?.info()?),
+            ("tcx", object.tcx()?.info()?),
+            ("steer", object.steer()?.info()?),
+        ];
+        for (name, info) in programs {
+            let followed = info
+                .verified_instruction_count()
+                .context("this kernel does not tell how many instructions it followed")?;
+            assert!(
+                followed < MOST,
+                "{name} (debug {debug}) takes {followed} of a million"
+            );
+        }
+    }
+    Ok(())
+}
