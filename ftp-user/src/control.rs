@@ -1,16 +1,21 @@
 //! The control connection: bytes in both directions, lines in, replies out, each bounded in size
 //! and time. What the lines mean is the session's business.
 //!
-//! Generic over the stream, so that TLS can take the socket's place.
+//! Generic over the stream, and the stream may change under it: into TLS and out of it.
+
+mod stream;
 
 use crate::proto::Reply;
 use crate::proto::line::{LineError, LineSplitter};
+use rustls::ServerConfig;
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use stream::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -26,6 +31,15 @@ pub enum ControlError {
     /// The socket failed.
     #[error("control connection: {0}")]
     Io(#[from] io::Error),
+    /// A handshake failed, or TLS did later.
+    #[error("control connection: TLS: {0}")]
+    Tls(io::Error),
+    /// A handshake was not over in time.
+    #[error("control connection: no TLS handshake within the time for a login")]
+    HandshakeTimeout,
+    /// The client had more to say where TLS was to end.
+    #[error("control connection: the client sent more inside TLS after CCC")]
+    SpokeOn,
     /// The client does not read its replies.
     #[error("control connection: a reply could not be sent within {}s", .0.as_secs())]
     WriteTimeout(Duration),
@@ -76,7 +90,7 @@ impl AsyncWrite for ControlSocket {
 /// One control connection.
 #[derive(Debug)]
 pub struct Control<S> {
-    stream: S,
+    stream: Stream<S>,
     splitter: LineSplitter,
     /// Bytes read behind the last line's end: at most one chunk, empty while the client waits.
     ahead: Vec<u8>,
@@ -87,7 +101,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Control<S> {
     /// Takes over a connected stream.
     pub fn new(stream: S, write_timeout: Duration) -> Control<S> {
         Control {
-            stream,
+            stream: Stream::Clear(stream),
             splitter: LineSplitter::default(),
             ahead: Vec::new(),
             write_timeout,
@@ -144,6 +158,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Control<S> {
             Ok(done) => Ok(done?),
             Err(_) => Err(ControlError::WriteTimeout(self.write_timeout)),
         }
+    }
+
+    /// Goes on inside TLS. What the client sent before its handshake is thrown away: it was in the
+    /// clear, and may be anybody's (the STARTTLS injection). If this fails or is dropped half way,
+    /// the connection is lost.
+    pub async fn secure(&mut self, config: Arc<ServerConfig>) -> Result<(), ControlError> {
+        self.forget();
+        let stream = std::mem::replace(&mut self.stream, Stream::Lost);
+        self.stream = stream.into_tls(config).await?;
+        Ok(())
+    }
+
+    /// Ends TLS and goes on in the clear. If this fails or is dropped half way, the connection is
+    /// lost.
+    pub async fn clear(&mut self) -> Result<(), ControlError> {
+        if !self.ahead.is_empty() || self.splitter.is_partial() {
+            return Err(ControlError::SpokeOn);
+        }
+        let stream = std::mem::replace(&mut self.stream, Stream::Lost);
+        let cleared = tokio::time::timeout(self.write_timeout, stream.into_clear()).await;
+        (self.stream, self.ahead) =
+            cleared.map_err(|_| ControlError::WriteTimeout(self.write_timeout))??;
+        Ok(())
+    }
+
+    fn forget(&mut self) {
+        if !self.ahead.is_empty() || self.splitter.is_partial() {
+            tracing::warn!("bytes in the clear behind AUTH are thrown away");
+        }
+        self.ahead = Vec::new();
+        self.splitter = LineSplitter::default();
     }
 
     /// Ends the sending side, so that the last reply arrives before the close.

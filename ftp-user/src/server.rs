@@ -9,7 +9,8 @@ use crate::config::Config;
 use crate::control::ControlSocket;
 use crate::pinholes::{Pinholes, SessionId};
 use crate::proto::{Code, Reply};
-use crate::session::{self, Context, Ends, Stop};
+use crate::session::{self, Context, Ends, Start, Stop};
+use crate::tls::{Tls, TlsError};
 use admission::Admission;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
@@ -42,6 +43,9 @@ pub enum ServeError {
         /// What the system said.
         source: io::Error,
     },
+    /// The certificate cannot be used.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
     /// Nothing to listen on.
     #[error("there is no address to listen on; name one in `listen` or with --listen")]
     NoAddress,
@@ -66,15 +70,17 @@ pub async fn serve(
     pinholes: Pinholes,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let listeners = bind_all(&config.listen)?;
+    let tls = config.tls.as_ref().map(Tls::load).transpose()?;
+    let listeners = bind_all(&config)?;
     tracing::info!("ready");
-    serve_on(listeners, config, accounts, pinholes, stop).await;
+    serve_on(listeners, tls, config, accounts, pinholes, stop).await;
     Ok(())
 }
 
 /// Serves on sockets that listen already.
 pub(crate) async fn serve_on(
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
+    tls: Option<Tls>,
     config: Arc<Config>,
     accounts: Accounts,
     pinholes: Pinholes,
@@ -86,6 +92,7 @@ pub(crate) async fn serve_on(
     let context = Arc::new(Context {
         config,
         accounts,
+        tls: tls.map(Arc::new),
         pinholes,
         stop: stopping,
     });
@@ -105,14 +112,14 @@ pub(crate) async fn serve_on(
             biased;
             () = &mut stop => break,
             Some(ended) = sessions.join_next() => report(ended),
-            Some((stream, ends)) = arrivals.recv() => {
+            Some((stream, ends, start)) = arrivals.recv() => {
                 let id = next_id;
                 next_id += 1;
                 match admission.admit(ends.client.ip()) {
                     Ok(ticket) => {
                         let context = Arc::clone(&context);
                         sessions.spawn(async move {
-                            session::run(ControlSocket(stream), id, ends, context).await;
+                            session::run(ControlSocket(stream), id, ends, start, context).await;
                             drop(ticket);
                         });
                     }
@@ -154,17 +161,31 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-pub(crate) fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ServeError> {
-    if addresses.is_empty() {
-        return Err(ServeError::NoAddress);
-    }
-    let mut listeners = Vec::with_capacity(addresses.len());
-    for &address in addresses {
-        let listener = bind(address).map_err(|source| ServeError::Listen { address, source })?;
+/// A listening socket, and how its connections start.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub(crate) socket: TcpListener,
+    start: Start,
+}
+
+/// Binds `listen` and then, for implicit TLS, `tls.listen`.
+pub(crate) fn bind_all(config: &Config) -> Result<Vec<Listener>, ServeError> {
+    let clear = config.listen.iter().map(|&address| (address, Start::Clear));
+    let implicit = config.tls.iter().flat_map(|tls| &tls.listen);
+    let addresses = clear.chain(implicit.map(|&address| (address, Start::Tls)));
+    let mut listeners = Vec::new();
+    for (address, start) in addresses {
+        let socket = bind(address).map_err(|source| ServeError::Listen { address, source })?;
         // The kernel chose the port if the configuration did not.
-        let bound = listener.local_addr().unwrap_or(address);
-        tracing::info!("listening on {bound}");
-        listeners.push(listener);
+        let bound = socket.local_addr().unwrap_or(address);
+        match start {
+            Start::Clear => tracing::info!("listening on {bound}"),
+            Start::Tls => tracing::info!("listening on {bound} with implicit TLS"),
+        }
+        listeners.push(Listener { socket, start });
+    }
+    if listeners.is_empty() {
+        return Err(ServeError::NoAddress);
     }
     Ok(listeners)
 }
@@ -186,15 +207,15 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-async fn accept(listener: TcpListener, arrivals: mpsc::Sender<(TcpStream, Ends)>) {
+async fn accept(listener: Listener, arrivals: mpsc::Sender<(TcpStream, Ends, Start)>) {
     let mut complained = false;
     loop {
-        match listener.accept().await {
+        match listener.socket.accept().await {
             Ok((stream, peer)) => {
                 complained = false;
                 match prepare(&stream, peer) {
                     Ok(ends) => {
-                        if arrivals.send((stream, ends)).await.is_err() {
+                        if arrivals.send((stream, ends, listener.start)).await.is_err() {
                             return;
                         }
                     }
@@ -260,7 +281,11 @@ mod tests {
     #[tokio::test]
     async fn a_taken_address_says_what_to_do() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let error = bind_all(&[taken.local_addr().unwrap()]).unwrap_err();
+        let config = Config {
+            listen: vec![taken.local_addr().unwrap()],
+            ..Config::default()
+        };
+        let error = bind_all(&config).unwrap_err();
         assert!(error.to_string().contains("ss -ltnp"), "{error}");
     }
 

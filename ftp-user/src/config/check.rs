@@ -1,6 +1,8 @@
 //! From the file's text to a [`Config`]: what values are allowed, and words for those that are not.
 //! All problems are found in one pass, each with its place.
 
+mod tls;
+
 use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
@@ -148,8 +150,13 @@ impl Check<'_> {
         });
         let listen_at = file.listen.as_ref().map(Spanned::span);
         if let Some(listen) = file.listen {
-            config.listen = self.listen(&listen);
+            config.listen = self.listen(&listen, &[]);
+            if listen.get_ref().is_empty() {
+                let right = "the list is empty: name an address such as \"[::]:21\"";
+                self.problem(listen.span(), right);
+            }
         }
+        config.tls = file.tls.map(|tls| self.tls(tls, &config.listen));
         if let Some(port) = config.listened_passive_port() {
             let at = ports_at.or(listen_at).unwrap_or_default();
             self.problem(at, listened_passive_port(port));
@@ -253,6 +260,16 @@ impl Check<'_> {
     }
 
     fn users(&mut self, given: &Spanned<PathBuf>) -> PathBuf {
+        let shown = self.resolved(given.get_ref());
+        let make = format!(
+            "; `pinhole user add NAME --root DIR --file {}` makes one",
+            shown.display()
+        );
+        self.file(given, "users file", &make)
+    }
+
+    /// A file that has to be there. `hint` says how it gets there.
+    fn file(&mut self, given: &Spanned<PathBuf>, what: &str, hint: &str) -> PathBuf {
         let path = self.resolved(given.get_ref());
         if self.look == Look::AtTheDisk {
             let shown = path.display();
@@ -261,17 +278,19 @@ impl Check<'_> {
                 Ok(_) => self.problem(given.span(), format!("{shown} is not a file")),
                 Err(error) => self.problem(
                     given.span(),
-                    format!(
-                        "the users file {shown} cannot be used: {error}; \
-                         `pinhole user add NAME --root DIR --file {shown}` makes one"
-                    ),
+                    format!("the {what} {shown} cannot be used: {error}{hint}"),
                 ),
             }
         }
         path
     }
 
-    fn listen(&mut self, given: &Spanned<Vec<Spanned<String>>>) -> Vec<SocketAddr> {
+    /// Addresses to listen on beside `others`.
+    fn listen(
+        &mut self,
+        given: &Spanned<Vec<Spanned<String>>>,
+        others: &[SocketAddr],
+    ) -> Vec<SocketAddr> {
         let mut addresses: Vec<SocketAddr> = Vec::new();
         for text in given.get_ref() {
             let address = match text.get_ref().parse::<SocketAddr>() {
@@ -281,7 +300,8 @@ impl Check<'_> {
                     continue;
                 }
             };
-            if let Some(other) = addresses.iter().find(|other| collide(**other, address)) {
+            let mut listed = others.iter().chain(&addresses);
+            if let Some(other) = listed.find(|other| collide(**other, address)) {
                 let message = if *other == address {
                     format!("{address} is listed twice")
                 } else {
@@ -292,12 +312,6 @@ impl Check<'_> {
                 self.problem(text.span(), message);
             }
             addresses.push(address);
-        }
-        if given.get_ref().is_empty() {
-            self.problem(
-                given.span(),
-                "the list is empty: name an address such as \"[::]:21\"",
-            );
         }
         addresses
     }

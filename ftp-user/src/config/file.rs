@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use toml::Spanned;
 
-use super::{Attach, Interfaces, Stray};
+use super::{Attach, Binding, Interfaces, Stray, Use};
 
 /// A value that may be missing, with its place.
 pub(super) type Given<T> = Option<Spanned<T>>;
@@ -20,6 +20,7 @@ pub(super) struct File {
     pub(super) greeting: Given<String>,
     pub(super) users: Given<PathBuf>,
     pub(super) anonymous: Option<Anonymous>,
+    pub(super) tls: Option<Tls>,
     #[serde(default)]
     pub(super) passive: Passive,
     #[serde(default)]
@@ -36,6 +37,18 @@ pub(super) struct File {
 #[serde(deny_unknown_fields)]
 pub(super) struct Anonymous {
     pub(super) root: Spanned<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tls {
+    pub(super) certificate: Spanned<PathBuf>,
+    pub(super) key: Spanned<PathBuf>,
+    pub(super) mode: Given<Use>,
+    pub(super) data: Given<Use>,
+    pub(super) session_binding: Option<Binding>,
+    pub(super) client_ca: Given<PathBuf>,
+    pub(super) listen: Given<Vec<Spanned<String>>>,
 }
 
 #[derive(Default, Deserialize)]

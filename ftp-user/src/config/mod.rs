@@ -5,11 +5,13 @@ mod check;
 mod file;
 mod ports;
 mod problem;
+mod tls;
 mod values;
 
 pub use ports::{PortSet, PortSetError};
 pub use problem::Problem;
 pub(crate) use problem::{Unreadable, lines, read_text};
+pub use tls::{Binding, Tls, Use};
 
 use std::fmt::Display;
 use std::io;
@@ -35,6 +37,8 @@ pub struct Config {
     pub users: Option<PathBuf>,
     /// Anonymous, read-only sessions.
     pub anonymous: Option<Anonymous>,
+    /// TLS; without it, everything is in the clear.
+    pub tls: Option<Tls>,
     /// Data connections that the client opens.
     pub passive: Passive,
     /// Data connections that the server opens.
@@ -205,7 +209,8 @@ impl Config {
     /// A port on which control connections are accepted and that is a passive port as well, if
     /// there is one: it would be shut to clients who have not negotiated it yet, which is all.
     pub fn listened_passive_port(&self) -> Option<u16> {
-        let mut ports = self.listen.iter().map(SocketAddr::port);
+        let implicit = self.tls.iter().flat_map(|tls| &tls.listen);
+        let mut ports = self.listen.iter().chain(implicit).map(SocketAddr::port);
         ports.find(|&port| self.passive.ports.contains(port))
     }
 }
@@ -217,6 +222,7 @@ impl Default for Config {
             greeting: "Pinhole ready.".to_owned(),
             users: None,
             anonymous: None,
+            tls: None,
             passive: Passive {
                 ports: PortSet::default(),
                 address: None,

@@ -49,7 +49,7 @@ fn every_option_that_the_sample_leaves_out_can_be_put_in() {
         .lines()
         .filter(|line| is_commented_option(line))
         .collect();
-    assert_eq!(options.len(), 5, "{options:?}");
+    assert_eq!(options.len(), 13, "{options:?}");
     let text: String = SAMPLE
         .lines()
         .map(|line| {
@@ -64,6 +64,18 @@ fn every_option_that_the_sample_leaves_out_can_be_put_in() {
     let config = parse(&text).unwrap();
     assert_eq!(config.users, Some("/etc/pinhole/users.toml".into()));
     assert_eq!(config.anonymous.unwrap().root, Path::new("/srv/ftp"));
+    assert_eq!(
+        config.tls,
+        Some(Tls {
+            certificate: "/etc/pinhole/cert.pem".into(),
+            key: "/etc/pinhole/key.pem".into(),
+            mode: Use::Allow,
+            data: Use::Allow,
+            session_binding: Binding::Prefer,
+            client_ca: Some("/etc/pinhole/clients.pem".into()),
+            listen: vec!["[::]:990".parse().unwrap()],
+        })
+    );
     assert_eq!(config.passive.address, Some(Ipv4Addr::new(203, 0, 113, 7)));
     assert_eq!(config.enforce.mark, NonZeroU32::new(0x7068_6f6c));
 }
@@ -318,4 +330,33 @@ proptest::proptest! {
             assert!(error.to_string().starts_with("/etc/p.toml:"));
         }
     }
+}
+
+const TLS: &str = "[tls]\ncertificate = \"c\"\nkey = \"k\"\n";
+
+#[test]
+fn tls_needs_a_certificate_and_heeds_every_key() {
+    let tls = |more: &str| parse(&format!("{TLS}{more}")).unwrap().tls.unwrap();
+    let plain = tls("");
+    assert_eq!(plain.certificate, Path::new("/etc/c"));
+    assert_eq!((plain.mode, plain.data), (Use::Allow, Use::Allow));
+    assert_eq!(plain.session_binding, Binding::Prefer);
+    assert_eq!(tls("mode = \"require\"").mode, Use::Require);
+    assert_eq!(tls("data = \"off\"").data, Use::Off);
+    let binding = tls("session_binding = \"require\"").session_binding;
+    assert_eq!(binding, Binding::Require);
+    let ca = tls("client_ca = \"ca\"").client_ca;
+    assert_eq!(ca.as_deref(), Some(Path::new("/etc/ca")));
+    assert_eq!(tls("listen = [\"[::]:990\"]").listen.len(), 1);
+    assert!(problem("[tls]\ncertificate = \"c\"").contains("missing field `key`"));
+}
+
+#[test]
+fn tls_that_cannot_be_is_pointed_at() {
+    let said = |more: &str| problem(&format!("{TLS}{more}"));
+    assert!(said("mode = \"off\"").starts_with("4:8: mode \"off\" and no `listen`"));
+    assert!(said("listen = [\"[::]:21\"]").starts_with("4:11: [::]:21 is listed twice"));
+    assert!(said("mode = \"always\"").contains("`off`, `allow`, `require`"));
+    let passive = "listen = [\"[::]:990\"]\n[passive]\nports = \"990\"";
+    assert!(said(passive).starts_with("6:9: port 990 is listened on"));
 }

@@ -61,6 +61,25 @@ pub enum Opts {
     Mlst(Vec<u8>),
 }
 
+/// AUTH's argument (RFC 4217 §4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mechanism {
+    /// `TLS`, and `TLS-C`, which says the same.
+    Tls,
+}
+
+/// PROT's argument (RFC 2228 §3), as RFC 4217 §9 has it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Protection {
+    /// `C`: data connections as they are.
+    #[default]
+    Clear,
+    /// `P`: data connections inside TLS.
+    Private,
+    /// `S` and `E`: integrity without privacy, or the reverse. TLS gives both or none.
+    NotByTls,
+}
+
 /// SITE's arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Site {
@@ -78,6 +97,10 @@ pub enum Command {
     User(Vec<u8>),
     Pass(Secret),
     Acct,
+    Auth(Mechanism),
+    Pbsz,
+    Prot(Protection),
+    Ccc,
     Quit,
     Rein,
     Syst,
@@ -156,6 +179,10 @@ verbs! {
     User "USER" " <name>";
     Pass "PASS" " <password>";
     Acct "ACCT" " <account>: not needed";
+    Auth "AUTH" " TLS: protect the control connection (RFC 4217)";
+    Pbsz "PBSZ" " 0, before PROT (RFC 4217)";
+    Prot "PROT" " C | P: data connections clear or inside TLS (RFC 4217)";
+    Ccc  "CCC"  ": back to a clear control connection (RFC 4217)";
     Quit "QUIT" ": end the session";
     Rein "REIN" ": log out, keep the connection";
     Syst "SYST" ": name the system";

@@ -21,10 +21,10 @@ pub fn help(verb: Option<Verb>) -> Reply {
 }
 
 /// The extensions served. `mlst_facts` is the fact list with `*` behind those switched on
-/// (RFC 3659 §7.8).
-pub fn features(mlst_facts: &str) -> Reply {
+/// (RFC 3659 §7.8); `tls` are the words of RFC 4217 §6 that hold here and now.
+pub fn features(mlst_facts: &str, tls: &[&str]) -> Reply {
     let mut reply = Reply::new(Code::SystemStatus, "End").with_line(&b"Extensions supported:"[..]);
-    for feature in ["EPRT", "EPSV", "MDTM"] {
+    for feature in tls.iter().chain(&["EPRT", "EPSV", "MDTM"]) {
         reply = reply.with_line(format!(" {feature}").into_bytes());
     }
     reply = reply.with_line(format!(" MLST {mlst_facts}").into_bytes());
@@ -53,8 +53,12 @@ mod tests {
 
     #[test]
     fn features_stand_one_to_a_line_behind_one_space() {
-        let text = text(&features("type*;size*;"));
-        assert!(text.starts_with("211-Extensions supported:\r\n EPRT\r\n EPSV\r\n"));
+        let text = text(&features("type*;size*;", &["AUTH TLS", "PBSZ"]));
+        assert!(
+            text.starts_with(
+                "211-Extensions supported:\r\n AUTH TLS\r\n PBSZ\r\n EPRT\r\n EPSV\r\n"
+            )
+        );
         assert!(text.contains("\r\n MLST type*;size*;\r\n REST STREAM\r\n"));
         assert!(text.ends_with("\r\n211 End\r\n"));
     }

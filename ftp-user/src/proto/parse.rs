@@ -1,7 +1,9 @@
 //! A command line → a [`Command`], or a refusal that knows its reply code.
 
 use super::address::{AddressError, Family, parse_eprt, parse_port};
-use super::command::{Command, EpsvArgument, Opts, Secret, Site, TypeCode, Verb};
+use super::command::{
+    Command, EpsvArgument, Mechanism, Opts, Protection, Secret, Site, TypeCode, Verb,
+};
 use super::reply::{Code, Reply};
 
 /// Why a line is not a command of ours.
@@ -64,8 +66,7 @@ impl From<CommandError> for Reply {
 
 /// Verbs of RFC 959, 2228, 1639, 2640 and 7151 that exist but are not served: 502, not 500.
 const NOT_SERVED: &[&[u8]] = &[
-    b"SMNT", b"AUTH", b"ADAT", b"PBSZ", b"PROT", b"CCC", b"MIC", b"CONF", b"ENC", b"LPRT", b"LPSV",
-    b"LANG", b"HOST",
+    b"SMNT", b"ADAT", b"MIC", b"CONF", b"ENC", b"LPRT", b"LPSV", b"LANG", b"HOST",
 ];
 
 /// Reads one line, its end already taken off.
@@ -94,6 +95,10 @@ pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
         // An empty password is a password.
         Verb::Pass => Command::Pass(Secret::new(argument.bytes.to_vec())),
         Verb::Acct => Command::Acct,
+        Verb::Auth => Command::Auth(mechanism(&argument)?),
+        Verb::Pbsz => pbsz(&argument)?,
+        Verb::Prot => Command::Prot(protection(&argument)?),
+        Verb::Ccc => argument.none(Command::Ccc)?,
         Verb::Quit => argument.none(Command::Quit)?,
         Verb::Rein => argument.none(Command::Rein)?,
         Verb::Syst => argument.none(Command::Syst)?,
@@ -239,6 +244,29 @@ fn type_code(argument: &Argument<'_>) -> Result<TypeCode, CommandError> {
     }
 }
 
+/// `SSL` and `TLS-P` mean TLS with PROT P already given, which RFC 4217 leaves out on purpose: a
+/// client has to ask for what it gets.
+fn mechanism(argument: &Argument<'_>) -> Result<Mechanism, CommandError> {
+    match &argument.required_word()?.to_ascii_uppercase()[..] {
+        b"TLS" | b"TLS-C" => Ok(Mechanism::Tls),
+        _ => Err(CommandError::Unsupported(argument.verb)),
+    }
+}
+
+/// The size is 32 bits (RFC 2228 §3) and means nothing to TLS (RFC 4217 §8).
+fn pbsz(argument: &Argument<'_>) -> Result<Command, CommandError> {
+    number::<u32>(argument.verb, argument.required_word()?).map(|_| Command::Pbsz)
+}
+
+fn protection(argument: &Argument<'_>) -> Result<Protection, CommandError> {
+    match &argument.required_word()?.to_ascii_uppercase()[..] {
+        b"C" => Ok(Protection::Clear),
+        b"P" => Ok(Protection::Private),
+        b"S" | b"E" => Ok(Protection::NotByTls),
+        _ => Err(CommandError::Unsupported(argument.verb)),
+    }
+}
+
 /// `ALLO <bytes> [R <record size>]`
 fn allo(argument: &Argument<'_>) -> Result<Command, CommandError> {
     let mut words = argument
@@ -306,6 +334,12 @@ mod tests {
             ("EPSV 2", Command::Epsv(EpsvArgument::Family(Family::V6))),
             ("REST 9223372036854775807", Command::Rest(i64::MAX as u64)),
             ("ALLO 5 R 10", Command::Allo),
+            ("AUTH tls", Command::Auth(Mechanism::Tls)),
+            ("AUTH TLS-C", Command::Auth(Mechanism::Tls)),
+            ("PBSZ 0", Command::Pbsz),
+            ("PBSZ 4294967295", Command::Pbsz),
+            ("PROT p", Command::Prot(Protection::Private)),
+            ("PROT E", Command::Prot(Protection::NotByTls)),
             ("OPTS utf8 on", Command::Opts(Opts::Utf8)),
             (
                 "OPTS MLST Size;Type;",
@@ -325,7 +359,15 @@ mod tests {
             ("WHAT", 500),
             ("RETRIEVE x", 500),
             ("SITE FROB", 500),
-            ("AUTH TLS", 502),
+            ("AUTH", 501),
+            ("AUTH SSL", 504),
+            ("AUTH TLS-P", 504),
+            ("AUTH GSSAPI", 504),
+            ("PBSZ -1", 501),
+            ("PBSZ 4294967296", 501),
+            ("PROT", 501),
+            ("PROT X", 504),
+            ("CCC x", 501),
             ("SMNT /", 502),
             ("RETR", 501),
             ("RETR ", 501),

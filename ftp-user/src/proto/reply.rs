@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Reply codes of RFC 959 §4.2.2, RFC 1123 §4.1.3.4 (554, 555) and RFC 2428 (229, 522).
+/// Reply codes of RFC 959 §4.2.2, RFC 1123 §4.1.3.4 (554, 555), RFC 2228 §5 (234, 534, 536),
+/// RFC 2428 (229, 522) and RFC 4217 (521, 522).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
 #[expect(
@@ -26,6 +27,7 @@ pub enum Code {
     EnteringPassive = 227,
     EnteringExtendedPassive = 229,
     LoggedIn = 230,
+    AuthAccepted = 234,
     ActionOkay = 250,
     PathCreated = 257,
     NeedPassword = 331,
@@ -41,13 +43,22 @@ pub enum Code {
     NotImplemented = 502,
     BadSequence = 503,
     ParameterNotImplemented = 504,
+    WrongProtection = 521,
     FamilyNotSupported = 522,
     NotLoggedIn = 530,
+    DeniedByPolicy = 534,
+    ProtectionNotSupported = 536,
     FileUnavailable = 550,
     StorageExceeded = 552,
     NameNotAllowed = 553,
     InvalidRestart = 554,
     TypeMismatch = 555,
+}
+
+impl Code {
+    /// RFC 4217 §10.2 and RFC 2428 §3 share a number: here a data connection's TLS does not belong to
+    /// its control connection's.
+    pub const NOT_THIS_SESSION: Code = Code::FamilyNotSupported;
 }
 
 /// One reply, of one line or many.

@@ -2,6 +2,8 @@
 
 use super::{Session, policy};
 use crate::control::ControlError;
+use crate::proto::command::Mechanism;
+use crate::proto::parse::CommandError;
 use crate::proto::text::Visible;
 use crate::proto::{Code, Command, Reply, parse};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -16,7 +18,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 let verb = line.split(|&b| b == b' ').next().unwrap_or_default();
                 let verb = Visible(verb.get(..8).unwrap_or(verb));
                 tracing::debug!(session = self.id, %verb, %error, "not a command of ours");
-                return Ok(error.into());
+                return Ok(match error {
+                    CommandError::Unknown => self.strange(error.into()),
+                    _ => error.into(),
+                });
             }
         };
         if let Err(refusal) = policy::check(&command, &self.login) {
@@ -31,6 +36,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Command::Pass(password) => self.pass(password).await,
             Command::User(name) => self.user_name(name),
             Command::Acct => self.acct(),
+            Command::Auth(Mechanism::Tls) => self.auth_tls(),
+            Command::Pbsz => self.pbsz(),
+            Command::Prot(protection) => self.prot(protection),
+            Command::Ccc => self.ccc(),
             Command::Rein => self.rein(),
             Command::Syst => self.syst(),
             Command::Feat => self.feat(),

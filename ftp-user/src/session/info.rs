@@ -16,7 +16,10 @@ impl<S> Session<S> {
     }
 
     pub(super) fn feat(&self) -> Answer {
-        Ok(help::features(&self.parameters.facts.feature()))
+        Ok(help::features(
+            &self.parameters.facts.feature(),
+            self.tls_features(),
+        ))
     }
 
     pub(super) fn opts(&mut self, opts: &Opts) -> Answer {

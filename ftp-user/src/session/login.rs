@@ -20,6 +20,7 @@ impl<S> Session<S> {
     /// USER. A second one starts the login over (RFC 959 §4.1.1).
     pub(super) fn user_name(&mut self, name: Vec<u8>) -> Answer {
         self.negotiated = Negotiated::Nothing;
+        self.may_log_in()?;
         let text = if Accounts::is_anonymous(&name) && self.context.accounts.anonymous().is_some() {
             "Anonymous login: send your e-mail address as password."
         } else {
@@ -103,6 +104,7 @@ impl<S> Session<S> {
         self.parameters = Parameters::default();
         self.pending = Pending::Nothing;
         self.negotiated = Negotiated::Nothing;
+        self.forget_protection();
         Ok(Reply::new(Code::ServiceReady, "Ready for a new user."))
     }
 }

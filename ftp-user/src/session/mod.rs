@@ -16,6 +16,7 @@ mod policy;
 mod retrieve;
 mod state;
 mod store;
+mod tls;
 mod transfer;
 
 #[cfg(test)]
@@ -28,11 +29,13 @@ use crate::negotiate::Negotiated;
 use crate::pinholes::{Pinholes, SessionId};
 use crate::proto::line::LineError;
 use crate::proto::{Code, Reply};
+use crate::tls::Tls;
 use crate::vfs::{Vfs, VfsError};
 use state::{Login, Parameters, Pending, User};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tls::Security;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -44,6 +47,8 @@ pub struct Context {
     pub config: Arc<Config>,
     /// Who may log in.
     pub accounts: Accounts,
+    /// For AUTH TLS, PROT P and implicit TLS.
+    pub tls: Option<Arc<Tls>>,
     /// Where data connections come in.
     pub pinholes: Pinholes,
     /// Whether the server goes on.
@@ -83,6 +88,9 @@ struct Session<S> {
     connected: Instant,
     login: Login,
     login_failures: u32,
+    /// Lines before the login that are no commands of ours.
+    strange_lines: u32,
+    security: Security,
     parameters: Parameters,
     pending: Pending,
     negotiated: Negotiated,
@@ -95,8 +103,17 @@ enum Event {
     Stopped,
 }
 
+/// How a control connection starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// In the clear; AUTH TLS may follow.
+    Clear,
+    /// With TLS (implicit FTPS).
+    Tls,
+}
+
 /// Runs one session to its end.
-pub async fn run<S>(stream: S, id: SessionId, ends: Ends, context: Arc<Context>)
+pub async fn run<S>(stream: S, id: SessionId, ends: Ends, start: Start, context: Arc<Context>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -112,11 +129,13 @@ where
         connected: Instant::now(),
         login: Login::Nobody,
         login_failures: 0,
+        strange_lines: 0,
+        security: Security::default(),
         parameters: Parameters::default(),
         pending: Pending::Nothing,
         negotiated: Negotiated::Nothing,
     };
-    match session.serve().await {
+    match session.serve(start).await {
         Ok(()) => session.control.close().await,
         Err(reason) => tracing::debug!(session = id, %client, %reason, "control connection lost"),
     }
@@ -124,7 +143,10 @@ where
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
-    async fn serve(&mut self) -> Result<(), ControlError> {
+    async fn serve(&mut self, start: Start) -> Result<(), ControlError> {
+        if start == Start::Tls {
+            Box::pin(self.start_with_tls()).await?;
+        }
         let greeting = Reply::new(Code::ServiceReady, self.context.config.greeting.clone());
         self.control.send(&greeting).await?;
         loop {
@@ -141,9 +163,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             let reply = match line {
                 // On the heap for as long as it takes: what is idle stays small.
                 Ok(line) => Box::pin(self.answer(&line)).await?,
-                Err(error) => Reply::new(error.code(), error.to_string()),
+                Err(error) => self.strange(Reply::new(error.code(), error.to_string())),
             };
             self.control.send(&reply).await?;
+            if self.security.is_changing() {
+                Box::pin(self.change_security()).await?;
+            }
             // These two promise the end (RFC 959 §4.2.2).
             if matches!(reply.code(), Code::Closing | Code::ServiceUnavailable) {
                 return Ok(());

@@ -66,6 +66,18 @@ pub(super) fn of_transfer_error(error: &TransferError) -> Reply {
         ),
         TransferError::BeyondEnd => beyond_end(),
         TransferError::Write(error) => of_write_error(error),
+        TransferError::Tls(_) => Reply::new(
+            Code::TransferAborted,
+            "TLS failed on the data connection; transfer aborted.",
+        ),
+        TransferError::Truncated => Reply::new(
+            Code::TransferAborted,
+            "Data connection ended without TLS close_notify; the file may be incomplete.",
+        ),
+        TransferError::NotResumed => Reply::new(
+            Code::NOT_THIS_SESSION,
+            "The data connection must resume the TLS session of the control connection.",
+        ),
         TransferError::Worker(_) => Reply::new(Code::LocalError, "Internal error."),
     }
 }

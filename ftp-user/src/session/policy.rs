@@ -20,6 +20,9 @@ fn need(command: &Command) -> Need {
         Command::User(_)
         | Command::Pass(_)
         | Command::Acct
+        | Command::Auth(_)
+        | Command::Pbsz
+        | Command::Prot(_)
         | Command::Quit
         | Command::Rein
         | Command::Syst
@@ -41,6 +44,7 @@ fn need(command: &Command) -> Need {
         | Command::Abor
         | Command::Allo
         | Command::Site(_)
+        | Command::Ccc
         | Command::Stat(None) => Need::Login,
         Command::List(_)
         | Command::Nlst(_)
@@ -100,6 +104,10 @@ pub(super) fn outlives(pending: &Pending, command: &Command) -> bool {
             Command::User(_)
             | Command::Pass(_)
             | Command::Acct
+            | Command::Auth(_)
+            | Command::Pbsz
+            | Command::Prot(_)
+            | Command::Ccc
             | Command::Quit
             | Command::Rein
             | Command::Syst

@@ -2,6 +2,7 @@
 //! control connection listened to all the while.
 
 use super::list::ListingLines;
+use super::tls::{self, Secure};
 use super::{Answer, Line, Session, Stop, outcome};
 use crate::config::Config;
 use crate::control::ControlError;
@@ -67,6 +68,7 @@ enum Watched<T> {
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// Refuses early, before a file is touched for nothing.
     pub(super) fn has_data_connection(&self) -> Result<(), Reply> {
+        self.data_protection_suffices()?;
         match self.negotiated {
             Negotiated::Nothing => Err(Reply::new(
                 Code::CannotOpenData,
@@ -84,6 +86,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     /// Runs a transfer. Returns its last reply; those before it are sent.
     pub(super) async fn transfer(&mut self, transfer: Transfer) -> Result<Reply, ControlError> {
+        let secure = match self.secure_data() {
+            Ok(secure) => secure,
+            Err(refusal) => return Ok(refusal),
+        };
         let monitor = Monitor::default();
         let negotiated = std::mem::take(&mut self.negotiated);
         let connect = connect(
@@ -113,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
         let started = Instant::now();
         let watched = self
-            .watch(&monitor, perform(connection, transfer.job))
+            .watch(&monitor, perform(connection, transfer.job, secure))
             .await;
         let ended = match &watched {
             Ok(Watched::Done(Ok(()))) => "complete".to_owned(),
@@ -218,13 +224,14 @@ async fn connect(
 }
 
 /// Moves the bytes and closes the data connection, so that a reply comes after the close.
-async fn perform(connection: DataConnection, job: Job) -> Result<(), TransferError> {
-    let moved = match job {
-        Job::Bytes(bytes) => send_bytes(&connection, &bytes).await,
-        Job::File(file, range) => send_file(&connection, file, range).await,
-        Job::Ascii(file) => send_produced(&connection, file).await,
-        Job::Listing(lines) => send_produced(&connection, lines).await,
-        Job::Receive(file, how) => receive_file(&connection, file, how).await,
+async fn perform(
+    connection: DataConnection,
+    job: Job,
+    secure: Option<Secure>,
+) -> Result<(), TransferError> {
+    let moved = match secure {
+        Some(secure) => tls::carry(&connection, job, secure).await,
+        None => carry(&connection, job).await,
     };
     match moved {
         Ok(()) => connection.finish(),
@@ -236,6 +243,9 @@ async fn perform(connection: DataConnection, job: Job) -> Result<(), TransferErr
                 | TransferError::Read(_)
                 | TransferError::Shrunk
                 | TransferError::BeyondEnd
+                | TransferError::Tls(_)
+                | TransferError::Truncated
+                | TransferError::NotResumed
                 | TransferError::Worker(_) => connection.reset(),
                 TransferError::Aborted | TransferError::Connection(_) | TransferError::Write(_) => {
                     drop(connection);
@@ -243,5 +253,15 @@ async fn perform(connection: DataConnection, job: Job) -> Result<(), TransferErr
             }
             Err(error)
         }
+    }
+}
+
+async fn carry(connection: &DataConnection, job: Job) -> Result<(), TransferError> {
+    match job {
+        Job::Bytes(bytes) => send_bytes(connection, &bytes).await,
+        Job::File(file, range) => send_file(connection, file, range).await,
+        Job::Ascii(file) => send_produced(connection, file).await,
+        Job::Listing(lines) => send_produced(connection, lines).await,
+        Job::Receive(file, how) => receive_file(connection, file, how).await,
     }
 }

@@ -27,6 +27,15 @@ pub enum TransferError {
     /// The transfer was to start behind the last byte.
     #[error("the file ends before the byte to start at")]
     BeyondEnd,
+    /// TLS on the data connection failed.
+    #[error("data connection: TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The data connection ended without TLS saying so (RFC 8446 §6.1): bytes may be missing.
+    #[error("the data connection ended without a TLS close_notify")]
+    Truncated,
+    /// The data connection's TLS session is not the control connection's.
+    #[error("the data connection did not resume the control connection's TLS session")]
+    NotResumed,
     /// A worker thread ended without an answer.
     #[error("a transfer worker failed: {0}")]
     Worker(#[from] tokio::task::JoinError),

@@ -8,6 +8,7 @@ mod connection;
 mod error;
 mod monitor;
 mod receive;
+mod secure;
 mod send;
 mod step;
 #[cfg(test)]
@@ -17,4 +18,5 @@ pub use connection::DataConnection;
 pub use error::TransferError;
 pub use monitor::Monitor;
 pub use receive::{Received, receive_file};
+pub use secure::{handshake, receive_secured, send_bytes_secured, send_file_secured, send_secured};
 pub use send::{AsciiFile, Produce, send_bytes, send_file, send_produced};

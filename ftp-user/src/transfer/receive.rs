@@ -68,7 +68,9 @@ struct SpliceFile {
 }
 
 impl Job for SpliceFile {
-    const DIRECTION: Direction = Direction::In;
+    fn direction(&self) -> Direction {
+        Direction::In
+    }
 
     fn attempt(&mut self, link: &Link) -> Result<Moved, TransferError> {
         let (out, into) = match &mut self.pipe {
@@ -125,7 +127,9 @@ struct CopyFile {
 }
 
 impl Job for CopyFile {
-    const DIRECTION: Direction = Direction::In;
+    fn direction(&self) -> Direction {
+        Direction::In
+    }
 
     fn attempt(&mut self, link: &Link) -> Result<Moved, TransferError> {
         self.buffer.resize(BUFFER, 0);

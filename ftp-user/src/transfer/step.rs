@@ -25,7 +25,8 @@ pub(super) enum Moved {
 
 /// A transfer, cut into attempts. Each may move some megabytes, and may wait for a disk.
 pub(super) trait Job: Send + 'static {
-    const DIRECTION: Direction;
+    /// Which way the next bytes go: what to wait for when the client is not ready.
+    fn direction(&self) -> Direction;
     fn attempt(&mut self, link: &Link) -> Result<Moved, TransferError>;
 }
 
@@ -52,7 +53,7 @@ pub(super) async fn run<J: Job>(
         match step? {
             Step::End => return Ok(job),
             Step::More => {}
-            Step::Blocked => connection.wait(J::DIRECTION).await?,
+            Step::Blocked => connection.wait(job.direction()).await?,
         }
     }
 }
@@ -75,7 +76,7 @@ fn step<J: Job>(job: &mut J, link: &Link, patience: &mut Duration) -> Result<Ste
                 }
                 let ready = !patience.is_zero()
                     && link
-                        .is_ready(J::DIRECTION, *patience)
+                        .is_ready(job.direction(), *patience)
                         .map_err(TransferError::Connection)?;
                 if !ready {
                     *patience = Duration::ZERO;

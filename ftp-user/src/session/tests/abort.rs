@@ -15,7 +15,7 @@ fn abor_ends_a_download() {
     client.expect("RETR large", 150);
     data.read_exact(&mut [0; 100_000]).unwrap();
     // As clients send it: IAC IP IAC with the IAC as urgent byte, then DM (RFC 959 §4.1.3).
-    let control = client.control.get_ref();
+    let control = client.control.get_ref().socket();
     rustix::net::send(control, b"\xff\xf4\xff", SendFlags::OOB).unwrap();
     client.send(b"\xf2ABOR\r\n");
     client.expect_reply(426);
@@ -34,7 +34,12 @@ fn abor_may_be_urgent_to_its_last_byte() {
     let _data = client.pasv();
     client.expect("RETR large", 150);
     // Python's ftplib sends the whole line so; the urgent byte is the LF.
-    rustix::net::send(client.control.get_ref(), b"ABOR\r\n", SendFlags::OOB).unwrap();
+    rustix::net::send(
+        client.control.get_ref().socket(),
+        b"ABOR\r\n",
+        SendFlags::OOB,
+    )
+    .unwrap();
     client.expect_reply(426);
     client.expect_reply(226);
 }

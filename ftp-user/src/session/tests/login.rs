@@ -35,6 +35,7 @@ fn nothing_but_a_login_works_before_a_login() {
         "STAT",
         "STAT /",
         "ABOR",
+        "CCC",
         "SITE HELP",
     ] {
         client.expect(command, 530);
@@ -50,6 +51,8 @@ fn nothing_but_a_login_works_before_a_login() {
         ("ACCT x", 202),
         ("WHAT", 500),
         ("AUTH TLS", 502),
+        ("PBSZ 0", 503),
+        ("PROT P", 503),
     ] {
         client.expect(command, code);
     }
@@ -166,7 +169,7 @@ fn sessions_are_limited_in_number() {
     let turned_away = std::net::TcpStream::connect(server.address).unwrap();
     turned_away.set_read_timeout(Some(super::PATIENCE)).unwrap();
     let mut turned_away = Client {
-        control: std::io::BufReader::new(turned_away),
+        control: std::io::BufReader::new(super::Wire::Clear(turned_away)),
     };
     turned_away.expect_reply(421);
     assert!(turned_away.is_closed());
@@ -177,7 +180,7 @@ fn sessions_are_limited_in_number() {
         let next = std::net::TcpStream::connect(server.address).unwrap();
         next.set_read_timeout(Some(super::PATIENCE)).unwrap();
         let mut next = Client {
-            control: std::io::BufReader::new(next),
+            control: std::io::BufReader::new(super::Wire::Clear(next)),
         };
         match next.reply().0 {
             220 => break,

@@ -6,12 +6,15 @@ mod ends;
 mod files;
 mod login;
 mod ports;
+mod tls;
 mod transfers;
 
 use crate::auth::{Accounts, Hash, Password, Rights, User, UsersFile};
 use crate::config::{Anonymous, Config};
 use crate::pinholes::Pinholes;
 use crate::server::{bind_all, serve_on};
+use crate::tls::Tls;
+use rustls::{ClientConnection, StreamOwned};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -25,6 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A server and its files.
 struct Server {
     address: SocketAddr,
+    implicit: Option<SocketAddr>,
     files: tempfile::TempDir,
     stop: Option<oneshot::Sender<()>>,
     serving: Option<tokio::task::JoinHandle<()>>,
@@ -59,13 +63,18 @@ impl Server {
         change(&mut config);
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let _entered = runtime.enter();
-        let listeners = bind_all(&config.listen).unwrap();
-        let address = listeners[0].local_addr().unwrap();
+        let listeners = bind_all(&config).unwrap();
+        let address = listeners[0].socket.local_addr().unwrap();
+        let implicit = listeners
+            .get(1)
+            .map(|listener| listener.socket.local_addr().unwrap());
+        let tls = config.tls.as_ref().map(|tls| Tls::load(tls).unwrap());
         let accounts = Accounts::load(&config).unwrap();
         let pinholes = Pinholes::listeners(&config);
         let (stop, stopped) = oneshot::channel();
         let serving = runtime.spawn(serve_on(
             listeners,
+            tls,
             Arc::new(config),
             accounts,
             pinholes,
@@ -76,6 +85,7 @@ impl Server {
         drop(_entered);
         Server {
             address,
+            implicit,
             files,
             stop: Some(stop),
             serving: Some(serving),
@@ -151,22 +161,72 @@ impl Drop for Server {
 
 /// A client that says exactly what it is told to.
 struct Client {
-    control: BufReader<TcpStream>,
+    control: BufReader<Wire>,
+}
+
+/// A client's socket, in the clear or inside TLS.
+enum Wire {
+    Clear(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+    /// While the one becomes the other.
+    Between,
+}
+
+impl Wire {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Wire::Clear(socket) => socket,
+            Wire::Tls(tls) => &tls.sock,
+            Wire::Between => unreachable!(),
+        }
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Wire::Clear(socket) => socket.read(buffer),
+            Wire::Tls(tls) => tls.read(buffer),
+            Wire::Between => unreachable!(),
+        }
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Wire::Clear(socket) => socket.write(bytes),
+            Wire::Tls(tls) => tls.write(bytes),
+            Wire::Between => unreachable!(),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Wire::Clear(socket) => socket.flush(),
+            Wire::Tls(tls) => tls.flush(),
+            Wire::Between => unreachable!(),
+        }
+    }
 }
 
 impl Client {
     fn connect(to: SocketAddr) -> Client {
-        let control = TcpStream::connect(to).unwrap();
-        control.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut client = Client {
-            control: BufReader::new(control),
-        };
+        let mut client = Client::over(Wire::Clear(data(to)));
         assert_eq!(client.reply().0, 220);
         client
     }
 
+    fn over(wire: Wire) -> Client {
+        Client {
+            control: BufReader::new(wire),
+        }
+    }
+
     fn send(&mut self, bytes: &[u8]) {
-        self.control.get_mut().write_all(bytes).unwrap();
+        let wire = self.control.get_mut();
+        wire.write_all(bytes).unwrap();
+        wire.flush().unwrap();
     }
 
     /// The next whole reply.
@@ -211,7 +271,7 @@ impl Client {
     }
 
     fn server(&self) -> IpAddr {
-        self.control.get_ref().peer_addr().unwrap().ip()
+        self.control.get_ref().socket().peer_addr().unwrap().ip()
     }
 
     fn pasv_port(&mut self) -> u16 {

@@ -1,0 +1,43 @@
+//! The `[tls]` section.
+
+use std::net::SocketAddr;
+
+use toml::Spanned;
+
+use super::super::file;
+use super::super::{Binding, Tls, Use};
+use super::Check;
+
+impl Check<'_> {
+    /// `others` are the addresses of `listen`.
+    pub(super) fn tls(&mut self, given: file::Tls, others: &[SocketAddr]) -> Tls {
+        let value = |given: &Option<Spanned<Use>>, default| {
+            given.as_ref().map_or(default, |given| *given.get_ref())
+        };
+        let mode = value(&given.mode, Use::Allow);
+        let data = value(&given.data, Use::Allow);
+        let listen = match &given.listen {
+            Some(listen) => self.listen(listen, others),
+            None => Vec::new(),
+        };
+        if mode == Use::Off && listen.is_empty() {
+            let at = given.mode.as_ref().map(Spanned::span).unwrap_or_default();
+            self.problem(
+                at,
+                "mode \"off\" and no `listen` leave no use for a certificate: leave [tls] out, \
+                 or name an address such as listen = [\"[::]:990\"]",
+            );
+        }
+        Tls {
+            certificate: self.file(&given.certificate, "certificate", ""),
+            key: self.file(&given.key, "private key", ""),
+            mode,
+            data,
+            session_binding: given.session_binding.unwrap_or(Binding::Prefer),
+            client_ca: given
+                .client_ca
+                .map(|path| self.file(&path, "clients' CA", "")),
+            listen,
+        }
+    }
+}

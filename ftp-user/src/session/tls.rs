@@ -1,0 +1,352 @@
+//! RFC 4217: AUTH PBSZ PROT CCC, and what a session asks of TLS.
+
+use super::state::{Login, Parameters, Pending};
+use super::transfer::Job;
+use super::{Answer, Session, Stop};
+use crate::config::{self, Binding, Use};
+use crate::control::ControlError;
+use crate::negotiate::Negotiated;
+use crate::proto::command::Protection;
+use crate::proto::{Code, Reply};
+use crate::tls::{DataTls, SessionTls};
+use crate::transfer::{
+    DataConnection, TransferError, handshake, receive_secured, send_bytes_secured,
+    send_file_secured, send_secured,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+/// Lines that are no commands, before the login: who speaks another protocol than FTP (a browser
+/// that was sent here, RFC 4217 knows nothing of it: the ALPACA attack) says more of them.
+const MOST_STRANGE_LINES: u32 = 8;
+
+/// How a session is protected.
+#[derive(Debug, Default)]
+pub(super) enum Security {
+    /// Not at all.
+    #[default]
+    Clear,
+    /// 234 is said; the handshake follows.
+    Handshaking,
+    /// By TLS.
+    Tls(Box<Secured>),
+}
+
+/// What AUTH, PBSZ, PROT and CCC have set.
+#[derive(Debug)]
+pub(super) struct Secured {
+    tls: SessionTls,
+    control: ControlPlane,
+    pbsz: bool,
+    data: Protection,
+}
+
+/// The control connection's own protection, once there has been TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ControlPlane {
+    Protected,
+    /// 200 is said to CCC; TLS ends next.
+    Clearing,
+    Clear,
+}
+
+impl Security {
+    /// Does the control connection change with the reply that was just sent?
+    pub(super) fn is_changing(&self) -> bool {
+        match self {
+            Security::Clear => false,
+            Security::Handshaking => true,
+            Security::Tls(secured) => secured.control == ControlPlane::Clearing,
+        }
+    }
+
+    fn control_is_protected(&self) -> bool {
+        match self {
+            Security::Clear | Security::Handshaking => false,
+            Security::Tls(secured) => secured.control == ControlPlane::Protected,
+        }
+    }
+}
+
+/// A data connection's TLS, and whose it has to be.
+pub(super) struct Secure {
+    tls: DataTls,
+    binding: Binding,
+}
+
+impl<S> Session<S> {
+    fn tls_settings(&self) -> Option<&config::Tls> {
+        self.context.config.tls.as_ref()
+    }
+
+    /// AUTH TLS. The handshake follows the reply.
+    pub(super) fn auth_tls(&mut self) -> Answer {
+        match self.tls_settings().map(|tls| tls.mode) {
+            None | Some(Use::Off) => {
+                return Err(Reply::new(
+                    Code::NotImplemented,
+                    "TLS is not configured here.",
+                ));
+            }
+            Some(Use::Allow | Use::Require) => {}
+        }
+        if self.security.control_is_protected() {
+            return Err(Reply::new(
+                Code::BadSequence,
+                "The control connection is protected already.",
+            ));
+        }
+        // RFC 2228 §3: what earlier security commands set is gone, and the user logs in again.
+        self.security = Security::Handshaking;
+        if matches!(self.login, Login::User(_)) {
+            self.connected = Instant::now();
+        }
+        self.login = Login::Nobody;
+        self.parameters = Parameters::default();
+        self.pending = Pending::Nothing;
+        self.negotiated = Negotiated::Nothing;
+        Ok(Reply::new(
+            Code::AuthAccepted,
+            "Go on with the TLS handshake.",
+        ))
+    }
+
+    /// PBSZ. The size of a buffer that TLS has no use for: always 0 (RFC 4217 §8).
+    pub(super) fn pbsz(&mut self) -> Answer {
+        self.secured()?.pbsz = true;
+        Ok(Reply::new(Code::Okay, "PBSZ=0"))
+    }
+
+    pub(super) fn prot(&mut self, protection: Protection) -> Answer {
+        let policy = self.tls_settings().map_or(Use::Off, |tls| tls.data);
+        let secured = self.secured()?;
+        if !secured.pbsz {
+            return Err(Reply::new(Code::BadSequence, "PBSZ 0 comes first."));
+        }
+        let text = match (protection, policy) {
+            (Protection::NotByTls, _) => {
+                return Err(Reply::new(
+                    Code::ProtectionNotSupported,
+                    "TLS gives C or P, nothing between.",
+                ));
+            }
+            (Protection::Clear, Use::Require) => {
+                return Err(Reply::new(
+                    Code::DeniedByPolicy,
+                    "Data connections must be protected here: PROT P.",
+                ));
+            }
+            (Protection::Private, Use::Off) => {
+                return Err(Reply::new(
+                    Code::DeniedByPolicy,
+                    "Data connections are not protected here: PROT C.",
+                ));
+            }
+            (Protection::Clear, Use::Off | Use::Allow) => "Data connections are clear.",
+            (Protection::Private, Use::Allow | Use::Require) => "Data connections are private.",
+        };
+        secured.data = protection;
+        Ok(Reply::new(Code::Okay, text))
+    }
+
+    /// CCC: TLS ends on the control connection, after the reply. PROT stays as it is.
+    pub(super) fn ccc(&mut self) -> Answer {
+        let policy = self.tls_settings().map_or(Use::Off, |tls| tls.mode);
+        let protected = self.security.control_is_protected();
+        match (&mut self.security, policy) {
+            (Security::Tls(secured), Use::Allow) if protected => {
+                secured.control = ControlPlane::Clearing;
+                Ok(Reply::new(
+                    Code::Okay,
+                    "The control connection goes on in the clear.",
+                ))
+            }
+            (Security::Tls(_), Use::Off | Use::Require) if protected => Err(Reply::new(
+                Code::DeniedByPolicy,
+                "The control connection stays protected here.",
+            )),
+            (Security::Tls(_) | Security::Clear | Security::Handshaking, _) => Err(Reply::new(
+                // RFC 2228 §3 has this for a connection that is not protected.
+                Code::BadSequence,
+                "The control connection is clear.",
+            )),
+        }
+    }
+
+    fn secured(&mut self) -> Result<&mut Secured, Reply> {
+        match &mut self.security {
+            Security::Tls(secured) => Ok(secured),
+            Security::Clear | Security::Handshaking => {
+                Err(Reply::new(Code::BadSequence, "AUTH TLS comes first."))
+            }
+        }
+    }
+
+    /// REIN: PBSZ and PROT are parameters. TLS itself stays, so that nobody's next password is sent
+    /// in the clear because of it.
+    pub(super) fn forget_protection(&mut self) {
+        if let Security::Tls(secured) = &mut self.security {
+            secured.pbsz = false;
+            secured.data = Protection::Clear;
+        }
+    }
+
+    /// May a USER be named on this connection?
+    pub(super) fn may_log_in(&self) -> Result<(), Reply> {
+        let required = self
+            .tls_settings()
+            .is_some_and(|tls| tls.mode == Use::Require);
+        if required && !self.security.control_is_protected() {
+            return Err(Reply::new(
+                Code::NotLoggedIn,
+                "Protect the connection first: AUTH TLS.",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Is a data connection as PROT has it good enough for the policy?
+    pub(super) fn data_protection_suffices(&self) -> Result<(), Reply> {
+        let required = self
+            .tls_settings()
+            .is_some_and(|tls| tls.data == Use::Require);
+        let private = match &self.security {
+            Security::Clear | Security::Handshaking => false,
+            Security::Tls(secured) => secured.data == Protection::Private,
+        };
+        if required && !private {
+            return Err(Reply::new(
+                Code::WrongProtection,
+                "Data connections must be protected here: AUTH TLS, PBSZ 0, PROT P.",
+            ));
+        }
+        Ok(())
+    }
+
+    /// TLS for the next data connection, if PROT P holds.
+    pub(super) fn secure_data(&self) -> Result<Option<Secure>, Reply> {
+        let (Security::Tls(secured), Some(settings)) = (&self.security, self.tls_settings()) else {
+            return Ok(None);
+        };
+        match secured.data {
+            Protection::Clear | Protection::NotByTls => Ok(None),
+            Protection::Private => match secured.tls.data() {
+                Ok(tls) => Ok(Some(Secure {
+                    tls,
+                    binding: settings.session_binding,
+                })),
+                Err(error) => {
+                    tracing::error!(session = self.id, %error, "no TLS for a data connection");
+                    Err(Reply::new(Code::LocalError, "Internal error."))
+                }
+            },
+        }
+    }
+
+    /// The FEAT lines of RFC 4217 §6.
+    pub(super) fn tls_features(&self) -> &'static [&'static str] {
+        match self.tls_settings().map(|tls| tls.mode) {
+            None => &[],
+            // What an implicit connection still can do.
+            Some(Use::Off) if self.security.control_is_protected() => &["PBSZ", "PROT"],
+            Some(Use::Off) => &[],
+            Some(Use::Allow) => &["AUTH TLS", "CCC", "PBSZ", "PROT"],
+            Some(Use::Require) => &["AUTH TLS", "PBSZ", "PROT"],
+        }
+    }
+
+    /// Counts a line that is no command. Too many before the login end the session.
+    pub(super) fn strange(&mut self, reply: Reply) -> Reply {
+        match self.login {
+            Login::User(_) => return reply,
+            Login::Nobody | Login::Named(_) => self.strange_lines += 1,
+        }
+        if self.strange_lines < MOST_STRANGE_LINES {
+            return reply;
+        }
+        tracing::warn!(session = self.id, client = %self.ends.client.ip(), "does not speak FTP");
+        Reply::new(Code::ServiceUnavailable, "This is an FTP server.")
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
+    /// Implicit TLS. Clients of it expect private data connections without saying PROT P.
+    pub(super) async fn start_with_tls(&mut self) -> Result<(), ControlError> {
+        let data = match self.tls_settings().map_or(Use::Off, |tls| tls.data) {
+            Use::Off => Protection::Clear,
+            Use::Allow | Use::Require => Protection::Private,
+        };
+        self.handshake(data).await
+    }
+
+    /// After the reply that promised it: into TLS, or out of it.
+    pub(super) async fn change_security(&mut self) -> Result<(), ControlError> {
+        match &mut self.security {
+            Security::Clear => Ok(()),
+            Security::Handshaking => {
+                // What came behind AUTH in the clear may be anybody's: lines that waited are lost,
+                // and so is what the control connection has read.
+                self.waiting.clear();
+                self.handshake(Protection::Clear).await
+            }
+            Security::Tls(secured) => {
+                secured.control = ControlPlane::Clear;
+                self.control.clear().await
+            }
+        }
+    }
+
+    async fn handshake(&mut self, data: Protection) -> Result<(), ControlError> {
+        let Some(tls) = &self.context.tls else {
+            return Err(ControlError::Closed);
+        };
+        let tls = tls.session();
+        let deadline = self.connected + self.context.config.timeouts.login;
+        let mut stop = self.context.stop.clone();
+        let secured = tokio::select! {
+            biased;
+            // There is no way to say 421 inside half a handshake.
+            _ = stop.wait_for(|stop| *stop != Stop::No) => Err(ControlError::Closed),
+            secured = tokio::time::timeout_at(deadline, self.control.secure(tls.control())) => {
+                secured.unwrap_or(Err(ControlError::HandshakeTimeout))
+            }
+        };
+        if let Err(error) = &secured {
+            tracing::info!(session = self.id, client = %self.ends.client.ip(), %error,
+                "TLS handshake failed");
+        }
+        secured?;
+        self.security = Security::Tls(Box::new(Secured {
+            tls,
+            control: ControlPlane::Protected,
+            pbsz: false,
+            data,
+        }));
+        Ok(())
+    }
+}
+
+/// Moves a job's bytes inside TLS.
+pub(super) async fn carry(
+    connection: &DataConnection,
+    job: Job,
+    secure: Secure,
+) -> Result<(), TransferError> {
+    let Secure { mut tls, binding } = secure;
+    tls.connection = handshake(connection, tls.connection).await?;
+    match (tls.is_bound(), binding) {
+        (true, _) | (false, Binding::Off) => {}
+        (false, Binding::Prefer) => {
+            tracing::info!("a data connection did not resume its control connection's TLS session");
+        }
+        (false, Binding::Require) => return Err(TransferError::NotResumed),
+    }
+    let tls = tls.connection;
+    match job {
+        Job::Bytes(bytes) => send_bytes_secured(connection, tls, bytes).await,
+        Job::File(file, range) => send_file_secured(connection, tls, file, range).await,
+        Job::Ascii(file) => send_secured(connection, tls, file).await,
+        Job::Listing(lines) => send_secured(connection, tls, lines).await,
+        Job::Receive(file, how) => receive_secured(connection, tls, file, how).await,
+    }
+}

@@ -1,0 +1,99 @@
+//! TLS for control and data connections (RFC 4217): the certificate, and which TLS sessions a data
+//! connection may resume. What FTP says about it is `session`'s, bytes are `control`'s and
+//! `transfer`'s.
+//!
+//! A data connection belongs to a control connection because it resumes that one's TLS session. So
+//! every control connection has a memory of sessions of its own, and nothing else is resumed.
+
+mod load;
+mod memory;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use load::TlsError;
+
+use crate::config;
+use memory::{Memory, Staged};
+use rustls::server::NoServerSessionStorage;
+use rustls::{HandshakeKind, ServerConfig, ServerConnection};
+use std::sync::Arc;
+
+/// A certificate that is ready for handshakes.
+#[derive(Debug)]
+pub struct Tls {
+    control: ServerConfig,
+    data: ServerConfig,
+}
+
+impl Tls {
+    /// Reads certificate, key and clients' CA.
+    pub fn load(settings: &config::Tls) -> Result<Tls, TlsError> {
+        let mut control = load::server_config(settings)?;
+        // Only what a session brings along remembers anything.
+        control.session_storage = Arc::new(NoServerSessionStorage {});
+        // RFC 7301: a client that wants to speak another protocol is sent to the wrong place
+        // (cross-protocol attacks: ALPACA). One that names none is an FTP client as they are.
+        control.alpn_protocols = vec![b"ftp".to_vec()];
+        let mut data = control.clone();
+        data.alpn_protocols = vec![b"ftp-data".to_vec(), b"ftp".to_vec()];
+        // Clients that use each ticket once need a new one each time.
+        data.send_tls13_tickets = 1;
+        Ok(Tls { control, data })
+    }
+
+    /// What one control connection needs, from its handshake on.
+    pub fn session(self: &Arc<Tls>) -> SessionTls {
+        SessionTls {
+            tls: Arc::clone(self),
+            memory: Arc::default(),
+        }
+    }
+}
+
+/// One control connection's TLS: what it and its data connections remember.
+#[derive(Debug)]
+pub struct SessionTls {
+    tls: Arc<Tls>,
+    memory: Arc<Memory>,
+}
+
+impl SessionTls {
+    /// For the handshake of the control connection.
+    pub fn control(&self) -> Arc<ServerConfig> {
+        let mut config = self.tls.control.clone();
+        config.session_storage = Arc::clone(&self.memory) as _;
+        Arc::new(config)
+    }
+
+    /// For the handshake of one data connection.
+    pub fn data(&self) -> Result<DataTls, rustls::Error> {
+        let staged = Arc::new(Staged::new(Arc::clone(&self.memory)));
+        let mut config = self.tls.data.clone();
+        config.session_storage = Arc::clone(&staged) as _;
+        let connection = Box::new(ServerConnection::new(Arc::new(config))?);
+        Ok(DataTls { connection, staged })
+    }
+}
+
+/// One data connection's TLS, before its handshake.
+#[derive(Debug)]
+pub struct DataTls {
+    /// The server's side of it.
+    pub connection: Box<ServerConnection>,
+    staged: Arc<Staged>,
+}
+
+impl DataTls {
+    /// After the handshake: did it resume a session of this control connection? Then what it left
+    /// behind may be resumed as well. What a stranger's handshake left never can be.
+    pub fn is_bound(&self) -> bool {
+        let bound = self.connection.handshake_kind() == Some(HandshakeKind::Resumed);
+        if bound {
+            self.staged.keep();
+        }
+        bound
+    }
+}
