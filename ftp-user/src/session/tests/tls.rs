@@ -370,7 +370,10 @@ fn another_protocol_is_sent_away() {
             .and_then(|()| wire.read(&mut [0; 1]));
         match (served, answered) {
             (true, Ok(1)) => {}
-            (false, Err(_)) => {}
+            (false, Err(error)) => assert!(
+                error.to_string().contains("NoApplicationProtocol"),
+                "{error}"
+            ),
             (_, answered) => panic!("{answered:?}"),
         }
     }
