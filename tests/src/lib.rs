@@ -7,6 +7,7 @@
 //! when it is killed: namespaces are file descriptors, children die with their parent.
 
 pub mod cases;
+pub mod certificate;
 pub mod clients;
 pub mod control;
 pub mod counters;

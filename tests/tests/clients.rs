@@ -38,6 +38,7 @@ impl Scene {
             user: USER,
             password: PASSWORD,
             mode,
+            tls: None,
         }
     }
 

@@ -34,6 +34,15 @@ impl Client for Curl {
                 args.extend(["--ftp-port", "-", "--disable-eprt"].map(str::to_owned));
             }
         }
+        if let Some(tls) = login.tls {
+            // Whose certificate it is, is not what is tested.
+            args.extend(["--ssl-reqd", "--insecure"].map(str::to_owned));
+            args.push(format!("--tlsv{}", tls.version.number()));
+            args.extend(["--tls-max".to_owned(), tls.version.number().to_owned()]);
+            if !tls.resume {
+                args.push("--no-sessionid".to_owned());
+            }
+        }
         let url = |name: &str| format!("{}/{name}", login.url());
         let path = |path: &std::path::Path| path.display().to_string();
         let resume = ["-C".to_owned(), "-".to_owned()];

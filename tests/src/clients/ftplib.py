@@ -1,14 +1,15 @@
-"""HOST PORT USER PASSWORD MODE TASK REMOTE LOCAL: does one task with ftplib, shows the commands."""
+"""HOST PORT USER PASSWORD MODE TASK REMOTE LOCAL TLS: does one task with ftplib, shows the commands."""
 
 import ftplib
 import os
 import socket
+import ssl
 import sys
 
-host, port, user, password, mode, task, remote, local = sys.argv[1:9]
+host, port, user, password, mode, task, remote, local, tls = sys.argv[1:10]
 
 
-class Client(ftplib.FTP):
+class Client(ftplib.FTP if tls == "clear" else ftplib.FTP_TLS):
     """ftplib takes the mode from the address family; the tests want either over IPv4."""
 
     def makepasv(self):
@@ -25,10 +26,29 @@ class Client(ftplib.FTP):
         return listener
 
 
-ftp = Client(timeout=30)
+    def ntransfercmd(self, cmd, rest=None):
+        if not tls.endswith(":resume"):
+            return super().ntransfercmd(cmd, rest)
+        # ftplib alone begins a new TLS session for each data connection.
+        conn, size = ftplib.FTP.ntransfercmd(self, cmd, rest)
+        session = self.sock.session
+        return self.context.wrap_socket(conn, server_hostname=self.host, session=session), size
+
+
+if tls == "clear":
+    ftp = Client(timeout=30)
+else:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    version = ssl.TLSVersion.TLSv1_2 if tls.startswith("1.2") else ssl.TLSVersion.TLSv1_3
+    context.minimum_version = context.maximum_version = version
+    ftp = Client(context=context, timeout=30)
 ftp.set_debuglevel(1)
 ftp.connect(host, int(port))
 ftp.login(user, password)
+if tls != "clear":
+    ftp.prot_p()
 ftp.set_pasv(mode in ("PASV", "EPSV"))
 
 if task == "download":

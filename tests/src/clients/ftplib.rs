@@ -58,6 +58,13 @@ impl Client for Ftplib {
             ],
             Task::List { folder } => ["list".to_owned(), (*folder).to_owned(), String::new()],
         });
+        args.push(match login.tls {
+            None => "clear".to_owned(),
+            Some(tls) => {
+                let sessions = if tls.resume { "resume" } else { "new" };
+                format!("{}:{sessions}", tls.version.number())
+            }
+        });
         Invocation {
             args,
             input: String::new(),

@@ -42,6 +42,16 @@ impl Client for Lftp {
             "set net:max-retries 1".to_owned(),
             "set net:timeout 20".to_owned(),
             "set ftp:use-abor off".to_owned(),
+            match login.tls {
+                None => "set ftp:ssl-allow off".to_owned(),
+                // It always resumes.
+                Some(tls) => format!(
+                    "set ftp:ssl-force on; set ftp:ssl-protect-data on; \
+                     set ssl:verify-certificate off; \
+                     set ssl:priority NORMAL:-VERS-ALL:+VERS-TLS{}",
+                    tls.version.number()
+                ),
+            },
             format!("set ftp:passive-mode {}", on(!login.mode.is_active())),
             format!("set ftp:prefer-epsv {}", on(login.mode == Mode::Epsv)),
             format!("open -u {},{} {}", login.user, login.password, login.url()),

@@ -108,6 +108,36 @@ pub enum Task<'a> {
     },
 }
 
+/// TLS on control and data connection, after AUTH TLS.
+#[derive(Clone, Copy, Debug)]
+pub struct Tls {
+    /// The only version the client offers.
+    pub version: Version,
+    /// Whether data connections resume the control connection's TLS session.
+    pub resume: bool,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// TLS 1.2
+    V1_2,
+    /// TLS 1.3
+    V1_3,
+}
+
+impl Version {
+    /// Both.
+    pub const BOTH: [Version; 2] = [Version::V1_2, Version::V1_3];
+
+    fn number(self) -> &'static str {
+        match self {
+            Version::V1_2 => "1.2",
+            Version::V1_3 => "1.3",
+        }
+    }
+}
+
 /// Where to, as whom, by which kind of data connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Login<'a> {
@@ -119,6 +149,8 @@ pub struct Login<'a> {
     pub password: &'a str,
     /// Data connection.
     pub mode: Mode,
+    /// TLS, if the client is to use it; tnftp has none.
+    pub tls: Option<Tls>,
 }
 
 impl Login<'_> {
