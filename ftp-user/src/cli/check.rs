@@ -11,7 +11,8 @@ use serde_json::json;
 use super::doubts::doubts;
 use super::{DEFAULT_CONFIG, config_file};
 use crate::auth::{Accounts, AuthError};
-use crate::config::{Config, ConfigError, Interfaces, Problem};
+use crate::config::{self, Config, ConfigError, Interfaces, Problem, Use};
+use crate::tls::Tls;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -82,6 +83,9 @@ fn check(file: &Path) -> Result<Checked, Unusable> {
         error => Unusable::Other(error.into()),
     })?;
     let doubts = doubts(&config, &accounts);
+    if let Some(settings) = &config.tls {
+        Tls::load(settings).map_err(|error| Unusable::Other(error.into()))?;
+    }
     Ok(Checked {
         config,
         accounts,
@@ -131,6 +135,7 @@ impl Checked {
         let mut meaning = vec![
             ("listen", listen.join(", ")),
             ("greeting", format!("220 {}", self.config.greeting)),
+            ("TLS", tls_meaning(self.config.tls.as_ref())),
             ("password users", users.to_string()),
             ("anonymous", anonymous),
             (
@@ -201,6 +206,28 @@ impl Checked {
     }
 }
 
+fn tls_meaning(tls: Option<&config::Tls>) -> String {
+    let Some(tls) = tls else {
+        return "none: passwords and files are sent in the clear".to_owned();
+    };
+    let word = |used| match used {
+        Use::Off => "off",
+        Use::Allow => "allowed",
+        Use::Require => "required",
+    };
+    let binding = format!("{:?}", tls.session_binding).to_lowercase();
+    let implicit: Vec<String> = tls.listen.iter().map(ToString::to_string).collect();
+    let implicit = match implicit.as_slice() {
+        [] => String::new(),
+        addresses => format!("; implicit on {}", addresses.join(", ")),
+    };
+    format!(
+        "AUTH TLS {}, PROT P {} (session binding: {binding}){implicit}",
+        word(tls.mode),
+        word(tls.data)
+    )
+}
+
 fn problems_json(problems: &[Problem]) -> String {
     let problems: Vec<_> = problems
         .iter()
@@ -220,6 +247,7 @@ fn problems_json(problems: &[Problem]) -> String {
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
+    use std::fmt::Display;
     use std::fs;
     use std::os::unix::ffi::OsStrExt as _;
 
@@ -248,6 +276,7 @@ mod tests {
         let summary = good.summary(&file);
         for line in [
             "  listen            [::]:21\n",
+            "  TLS               none: passwords and files are sent in the clear\n",
             "  passive ports     30000-50000 (20001), each open for up to 30s\n",
             "(attach: auto, marks admitted packets 0x12)\n",
             "  sessions          10000; from one address any number\n",
@@ -269,6 +298,36 @@ mod tests {
         let summary = odd.summary(&file);
         assert!(summary.contains("warning: nobody can log in"), "{summary}");
         assert!(summary.contains("warning: enforcement is off"), "{summary}");
+    }
+
+    #[test]
+    fn tls_is_summed_up_and_its_files_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let tls = crate::tls::testing::settings(folder.path());
+        let (certificate, key) = (tls.certificate.display(), tls.key.display());
+        let text = |certificate: &dyn Display| {
+            format!(
+                "[tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\nmode = \"require\"\n\
+                 listen = [\"[::1]:990\"]\n"
+            )
+        };
+        let (good, file) = checked(&text(&certificate)).unwrap();
+        let summary = good.summary(&file);
+        let line = "  TLS               AUTH TLS required, PROT P allowed (session binding: \
+                    prefer); implicit on [::1]:990\n";
+        assert!(summary.contains(line), "{summary}");
+
+        let wrong = folder.path().join("pinhole.toml");
+        fs::write(&wrong, text(&key)).unwrap();
+        let Err(Unusable::Other(error)) = check(&wrong) else {
+            unreachable!()
+        };
+        assert!(
+            error.to_string().contains("holds no certificate"),
+            "{error}"
+        );
+        let problems = checked(&text(&"/no/where")).unwrap_err();
+        assert_eq!((problems[0].line, problems[0].column), (2, 15));
     }
 
     #[test]

@@ -26,6 +26,15 @@ pub(super) fn doubts(config: &Config, accounts: &Accounts) -> Vec<String> {
             ));
         }
     }
+    if let Some(tls) = &config.tls {
+        let mode = std::fs::metadata(&tls.key).map(|found| found.permissions().mode());
+        if mode.is_ok_and(|mode| mode & 0o007 != 0) {
+            let shown = tls.key.display();
+            doubts.push(format!(
+                "every user of this host can read the private key: chmod 600 {shown}"
+            ));
+        }
+    }
     if !config.enforce.enabled {
         doubts.push(
             "enforcement is off: while a passive port waits, anybody can connect to it. For trying \
@@ -84,12 +93,16 @@ mod tests {
         };
         UsersFile::new(&path).add(user).unwrap();
         config.users = Some(path.clone());
+        let tls = crate::tls::testing::settings(dir.path());
+        fs::set_permissions(&tls.key, fs::Permissions::from_mode(0o644)).unwrap();
+        config.tls = Some(tls);
         config.enforce.enabled = false;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         let said = said(&config);
-        assert_eq!(said.len(), 3, "{said:?}");
+        assert_eq!(said.len(), 4, "{said:?}");
         assert!(said[0].starts_with("alice will not get in: the directory"));
         assert!(said[1].contains("chmod 600"));
-        assert!(said[2].starts_with("enforcement is off"));
+        assert!(said[2].starts_with("every user of this host can read the private key"));
+        assert!(said[3].starts_with("enforcement is off"));
     }
 }
