@@ -422,3 +422,27 @@ fn a_handshake_that_never_comes_is_not_waited_for_forever() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn a_transfer_inside_tls_can_be_ended_by_either_side() {
+    for version in VERSIONS {
+        let (server, _folder) = server(|_| {});
+        server.put_large("large", 1 << 30);
+        let config = client_config(version);
+        let mut client = alice(&server, &config);
+        let mut data = client.secure_data(&config);
+        client.expect("RETR large", 150);
+        data.read_exact(&mut [0; 1000]).unwrap();
+        client.expect("ABOR", 426);
+        client.expect_reply(226);
+        // Cut short, and seen to be.
+        assert!(std::io::copy(&mut data, &mut std::io::sink()).is_err());
+
+        let mut data = client.secure_data(&config);
+        client.expect("RETR large", 150);
+        data.read_exact(&mut [0; 1000]).unwrap();
+        drop(data);
+        client.expect_reply(426);
+        client.expect("NOOP", 200);
+    }
+}
