@@ -23,6 +23,20 @@ pub mod map {
     pub const DENIAL_BUDGET: &str = "DENIAL_BUDGET";
     /// Listening sockets that `steer` hands connections to: IPv4 at 0, IPv6 at 1.
     pub const LISTENERS: &str = "LISTENERS";
+    /// Guard: hash of a listening socket's address in the kernel to [`Data`](super::Data).
+    pub const DATA_PORTS: &str = "DATA_PORTS";
+    /// Guard: array of `u32`, how many data ports of a number are listened on.
+    pub const DATA_PORT_COUNTS: &str = "DATA_PORT_COUNTS";
+    /// Guard: array of `u64`, one bit a port: the ports that are guarded in any case.
+    pub const RANGE: &str = "RANGE";
+    /// Guard: LRU hash of a thread (`bpf_get_current_pid_tgid`) to the control connection that it
+    /// read from last.
+    pub const LAST_READ: &str = "LAST_READ";
+    /// Guard: hash of [`DataPort`](super::DataPort)s that were there before the guard to their
+    /// pinhole, because their sockets' addresses are not known.
+    pub const SEEDED: &str = "SEEDED";
+    /// Guard: per-CPU array of `u64`, one for each [`Birth`](crate::guard::Tally).
+    pub const TALLIES: &str = "TALLIES";
 }
 
 /// Names of the read-only globals that userspace sets before the programs are loaded.
@@ -33,6 +47,12 @@ pub mod global {
     pub const CLIENT_MASK_V6: &str = "CLIENT_MASK_V6";
     /// `u32`: the firewall mark for admitted data packets; 0 marks nothing.
     pub const MARK: &str = "MARK";
+    /// Guard: [`Layout`](super::Layout).
+    pub const LAYOUT: &str = "LAYOUT";
+    /// Guard: `[u16; 8]`, control ports in host byte order, 0 for none.
+    pub const CONTROL_PORTS: &str = "CONTROL_PORTS";
+    /// Guard: `u32`, inode number of the network namespace that is guarded.
+    pub const NAMESPACE: &str = "NAMESPACE";
 }
 
 /// Names of the programs in the eBPF object.
@@ -43,6 +63,10 @@ pub mod program {
     pub const TCX_ADMIT: &str = "tcx_admit";
     /// Socket lookup.
     pub const STEER: &str = "steer";
+    /// Guard: tracepoint `sock:inet_sock_set_state`.
+    pub const GUARD_STATE: &str = "guard_state";
+    /// Guard: tracepoint `sock:sock_recv_length`.
+    pub const GUARD_READ: &str = "guard_read";
 }
 
 /// An IPv6 address, or an IPv4 address mapped into one (RFC 4291, section 2.5.5.2), as four
@@ -303,6 +327,8 @@ pub mod policy {
     /// Segments to a guarded port that belong to no local connection may be replies to
     /// masqueraded ones: pass them.
     pub const PASS_STRAY: u64 = 2;
+    /// Nothing is dropped: what would be is counted and reported, and passes.
+    pub const DRY_RUN: u64 = 4;
 }
 
 /// What happened, as [`Event::kind`] carries it.
@@ -347,10 +373,74 @@ pub struct Event {
     pub zero: u32,
 }
 
+/// Where the running kernel keeps what the guard reads: offsets in bytes, from its BTF.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// `task_struct.files`
+    pub task_files: u32,
+    /// `files_struct.fdt`
+    pub files_fdt: u32,
+    /// `fdtable.max_fds`
+    pub fdtable_max_fds: u32,
+    /// `fdtable.fd`
+    pub fdtable_fd: u32,
+    /// `file.f_inode`
+    pub file_inode: u32,
+    /// `file.private_data`
+    pub file_private_data: u32,
+    /// `inode.i_mode`
+    pub inode_mode: u32,
+    /// `socket.sk`
+    pub socket_sk: u32,
+    /// `socket.type`
+    pub socket_type: u32,
+    /// `sock_common.skc_family`
+    pub sk_family: u32,
+    /// `sock_common.skc_state`
+    pub sk_state: u32,
+    /// `sock_common.skc_num`
+    pub sk_num: u32,
+    /// `sock_common.skc_daddr`
+    pub sk_daddr: u32,
+    /// `sock_common.skc_rcv_saddr`
+    pub sk_rcv_saddr: u32,
+    /// `sock_common.skc_v6_daddr`
+    pub sk_v6_daddr: u32,
+    /// `sock_common.skc_v6_rcv_saddr`
+    pub sk_v6_rcv_saddr: u32,
+    /// `sock_common.skc_net`
+    pub sk_net: u32,
+    /// `net.ns.inum`
+    pub net_inum: u32,
+}
+
+/// A value of [`map::DATA_PORTS`]: a socket that listens for data connections.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Data {
+    /// Its pinhole; all zero where it has none.
+    pub key: PinholeKey,
+    /// Host byte order.
+    pub port: u32,
+    /// [`Pinhole::session`] of its row, so that it removes no other's.
+    pub session: u64,
+}
+
+/// A key of [`map::SEEDED`]: where a socket listens.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DataPort {
+    /// The address that it is bound to; zero for all.
+    pub address: Address,
+    /// Host byte order.
+    pub port: u32,
+}
+
 #[cfg(feature = "user")]
 mod pod {
     //! aya copies these to and from the kernel byte by byte.
-    use super::{Address, Pinhole, PinholeKey, Tuple};
+    use super::{Address, Data, DataPort, Layout, Pinhole, PinholeKey, Tuple};
 
     // SAFETY: repr(C), integers only, and no padding (asserted below), so every byte is
     // initialised and every bit pattern is a value.
@@ -361,6 +451,12 @@ mod pod {
     unsafe impl aya::Pod for PinholeKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Tuple {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Layout {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Data {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for DataPort {}
 }
 
 const _: () = {
@@ -370,6 +466,9 @@ const _: () = {
     assert!(size_of::<Pinhole>() == 24);
     assert!(size_of::<Ports>() == 8 + 2 * 8192);
     assert!(size_of::<Event>() == 64);
+    assert!(size_of::<Layout>() == 18 * 4);
+    assert!(size_of::<Data>() == 48);
+    assert!(size_of::<DataPort>() == 20);
 };
 
 #[cfg(test)]

@@ -90,6 +90,15 @@ impl From<Reason> for Outcome {
 }
 
 impl Outcome {
+    /// What becomes of the packet under a [`policy`].
+    #[inline(always)]
+    pub const fn action(&self, policy: u64) -> Action {
+        match self.reason.action() {
+            Action::Drop if policy & policy::DRY_RUN != 0 => Action::Pass,
+            action => action,
+        }
+    }
+
     /// The event to report, if any.
     #[inline(always)]
     pub const fn event(&self) -> Option<EventKind> {

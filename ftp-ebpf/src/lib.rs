@@ -7,6 +7,7 @@
 //! * [`abi`]: layout of every map key and value, once for both sides.
 //! * [`packet`]: from a frame to the fields that decide, bounded and total.
 //! * [`decide`]: from those fields and what the maps say to a [`Reason`](reason::Reason).
+//! * [`guard`]: whose data connection a socket waits for that starts to listen.
 //! * [`reason`]: every outcome there is, its action and its counter.
 
 #![cfg_attr(not(test), no_std)]
@@ -14,5 +15,6 @@
 
 pub mod abi;
 pub mod decide;
+pub mod guard;
 pub mod packet;
 pub mod reason;

@@ -10,10 +10,13 @@
 )]
 
 mod frame;
+mod guard_maps;
 mod maps;
 mod report;
 mod sk_lookup;
+mod sockets;
 mod tcx;
+mod tracepoints;
 mod world;
 mod xdp;
 

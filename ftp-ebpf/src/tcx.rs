@@ -8,7 +8,7 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use ftp_ebpf::{
-    decide,
+    decide::{self, World as _},
     reason::{Action, Reason},
 };
 
@@ -39,7 +39,7 @@ pub(crate) fn tcx_admit(ctx: TcContext) -> i32 {
     if report::is_news(&outcome) {
         tcx_tell(ctx.skb.skb, outcome.reason as u32, outcome.session);
     }
-    match outcome.reason.action() {
+    match outcome.action(kernel.policy()) {
         // Leave it to the programs behind this one, and to the stack after them.
         Action::Pass => TC_ACT_UNSPEC,
         Action::Admit => {

@@ -7,7 +7,10 @@ use aya_ebpf::{
     macros::xdp,
     programs::XdpContext,
 };
-use ftp_ebpf::{decide, reason::Action};
+use ftp_ebpf::{
+    decide::{self, World as _},
+    reason::Action,
+};
 
 use crate::{frame::Direct, report, world::Kernel};
 
@@ -20,7 +23,7 @@ pub(crate) fn xdp_admit(ctx: XdpContext) -> u32 {
     // SAFETY: this context's own, and nothing below moves packet data.
     let frame = unsafe { Direct::new(ctx.data(), ctx.data_end()) };
     let outcome = decide::admit(&frame, &kernel);
-    let action = outcome.reason.action();
+    let action = outcome.action(kernel.policy());
     if report::is_news(&outcome) {
         xdp_tell(ctx.ctx, outcome.reason as u32, outcome.session);
     }

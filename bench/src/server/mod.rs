@@ -1,7 +1,6 @@
 //! The contestants: how each FTP server is found, started and ended. Every server runs in a network
 //! namespace that a scenario made, so none needs a port of the host.
 
-mod debian;
 pub(crate) mod pinhole;
 pub(crate) mod vsftpd;
 

@@ -8,7 +8,8 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{PASSIVE_PORTS, Running, Server, Site, debian};
+use super::{PASSIVE_PORTS, Running, Server, Site};
+use ftp_tests::debian;
 
 /// An unpacked vsftpd.
 pub(crate) struct Vsftpd {

@@ -3,10 +3,12 @@
 
 mod check;
 mod doubts;
+mod guard;
 mod log;
 mod overrides;
 mod prompt;
 mod serve;
+mod signals;
 mod status;
 mod user;
 
@@ -54,6 +56,8 @@ enum Command {
     Serve(serve::Args),
     /// Add, change, remove and list the users with passwords
     User(user::Args),
+    /// Give the same protection to an FTP server that is already there
+    Guard(guard::Args),
     /// Show the pinholes that wait and the packets that were dropped
     Status(status::Args),
     /// Say what a configuration means, or what is wrong with it and where
@@ -66,6 +70,7 @@ pub fn main() -> ExitCode {
     let done = log::start(&cli.log).and_then(|()| match cli.command {
         Command::Serve(args) => serve::run(&args).map(|()| ExitCode::SUCCESS),
         Command::User(args) => user::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Guard(args) => guard::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Status(args) => status::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => check::run(&args),
     });

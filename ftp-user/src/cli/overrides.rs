@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::ValueEnum;
 
-use crate::config::{Anonymous, Attach, Config, Interfaces, PortSet};
+use crate::config::{Anonymous, Attach, Config, Enforce, Interfaces, PortSet};
 
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Overrides {
@@ -22,6 +22,17 @@ pub(super) struct Overrides {
     #[arg(long, value_name = "PORTS")]
     passive_ports: Option<PortSet>,
 
+    #[command(flatten)]
+    locks: Locks,
+
+    /// "off" runs without eBPF and without root: ports are open to anybody while they wait
+    #[arg(long, value_enum)]
+    enforce: Option<OnOff>,
+}
+
+/// Which interfaces are locked, and how: the same flags for `serve` and `guard`.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Locks {
     /// Guard this interface; may be repeated. "auto": every one that control connections can come
     /// in by
     #[arg(long, value_name = "IF|auto")]
@@ -30,10 +41,24 @@ pub(super) struct Overrides {
     /// How to attach to the interfaces
     #[arg(long, value_enum)]
     attach: Option<Attach>,
+}
 
-    /// "off" runs without eBPF and without root: ports are open to anybody while they wait
-    #[arg(long, value_enum)]
-    enforce: Option<OnOff>,
+impl Locks {
+    /// Puts the flags into the configuration.
+    pub(super) fn apply(&self, enforce: &mut Enforce) -> anyhow::Result<()> {
+        match self.interface.as_slice() {
+            [] => {}
+            [auto] if auto == "auto" => enforce.interfaces = Interfaces::Auto,
+            names if names.iter().any(|name| name == "auto") => {
+                bail!("--interface auto means every interface: name no other beside it");
+            }
+            names => enforce.interfaces = Interfaces::Named(names.to_vec()),
+        }
+        if let Some(attach) = self.attach {
+            enforce.attach = attach;
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -54,17 +79,7 @@ impl Overrides {
         if let Some(ports) = &self.passive_ports {
             config.passive.ports = ports.clone();
         }
-        match self.interface.as_slice() {
-            [] => {}
-            [auto] if auto == "auto" => config.enforce.interfaces = Interfaces::Auto,
-            names if names.iter().any(|name| name == "auto") => {
-                bail!("--interface auto means every interface: name no other beside it");
-            }
-            names => config.enforce.interfaces = Interfaces::Named(names.to_vec()),
-        }
-        if let Some(attach) = self.attach {
-            config.enforce.attach = attach;
-        }
+        self.locks.apply(&mut config.enforce)?;
         if let Some(enforce) = self.enforce {
             config.enforce.enabled = enforce == OnOff::On;
         }

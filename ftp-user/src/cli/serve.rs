@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::doubts::{NOBODY, doubts, nobody_can_log_in};
 use super::load_config;
 use super::overrides::Overrides;
+use super::signals::Stop;
 use crate::auth::Accounts;
 use crate::config::Config;
 use crate::pinholes::Pinholes;
@@ -62,7 +62,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 
 async fn serve(config: Arc<Config>, accounts: Accounts) -> anyhow::Result<()> {
     // Before anything is attached, so that a signal from now on ends in an orderly way.
-    let stop = Stop::new().context("cannot handle signals")?;
+    let stop = Stop::new()?;
     let pinholes = pinholes(&config).await?;
     server::serve(config, accounts, pinholes, stop.told()).await?;
     tracing::info!("stopped");
@@ -75,41 +75,6 @@ async fn pinholes(config: &Config) -> anyhow::Result<Pinholes> {
     match config.enforce.enabled {
         true => Ok(Pinholes::kernel(config).await?),
         false => Ok(Pinholes::listeners(config)),
-    }
-}
-
-/// SIGTERM and SIGINT.
-struct Stop {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Stop {
-    fn new() -> std::io::Result<Stop> {
-        Ok(Stop {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    /// Resolves when the process is told to stop. Whoever tells it twice does not want to wait for
-    /// transfers.
-    async fn told(mut self) {
-        let name = self.next().await;
-        tracing::info!("{name}: stopping");
-        tokio::spawn(async move {
-            let name = self.next().await;
-            tracing::warn!("{name} again: ending at once");
-            // Sockets, programs and maps are the process's own and go with it.
-            std::process::exit(1);
-        });
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
     }
 }
 

@@ -2,6 +2,8 @@
 //! network namespaces. Missing ones are installed; where that is impossible, said, and the tests that
 //! need them skip with the same reason (or fail, where skips do).
 
+use std::process::Command;
+
 use anyhow::Result;
 
 use super::apt::Apt;
@@ -19,8 +21,18 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("iptables", "iptables"),
 ];
 
+/// Libraries of the FTP servers that the guard is tested with (`ldconfig -p`), and their packages.
+/// The servers themselves are fetched and unpacked by the tests, not installed.
+const LIBRARIES: [(&str, &str); 1] = [("libwrap.so.0", "libwrap0")];
+
+/// A package that the tests fetch: apt must know of it.
+const FETCHED: &str = "vsftpd";
+
 /// Installs what is missing.
 pub(crate) fn find_or_install(apt: &mut Apt) -> Result<()> {
+    if apt.usable().is_ok() && apt.candidate(FETCHED).is_none() {
+        apt.refresh()?;
+    }
     let missing = missing();
     if missing.is_empty() {
         say(
@@ -56,8 +68,23 @@ pub(crate) fn find_or_install(apt: &mut Apt) -> Result<()> {
 }
 
 fn missing() -> Vec<(&'static str, &'static str)> {
-    PROGRAMS
+    let libraries = known_libraries();
+    let programs = PROGRAMS
         .into_iter()
-        .filter(|(program, _)| workspace::find_program(program).is_none())
-        .collect()
+        .filter(|(program, _)| workspace::find_program(program).is_none());
+    let libraries = LIBRARIES
+        .into_iter()
+        .filter(|(library, _)| !libraries.contains(library));
+    programs.chain(libraries).collect()
+}
+
+/// What the dynamic linker knows; nothing where it cannot be asked, so that what is needed is
+/// installed.
+fn known_libraries() -> String {
+    // Not in the PATH of every root shell.
+    Command::new("/sbin/ldconfig")
+        .arg("-p")
+        .output()
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        .unwrap_or_default()
 }

@@ -55,6 +55,17 @@ pub enum StartError {
     /// The network namespace could not be opened.
     #[error("cannot open /proc/self/ns/net: is /proc mounted?")]
     Namespace(#[source] io::Error),
+    /// The kernel's structures are not known.
+    #[error(transparent)]
+    Layout(#[from] super::layout::LayoutError),
+    /// A tracepoint could not be watched.
+    #[error("cannot watch the tracepoint {event}: is tracefs mounted at /sys/kernel/tracing?")]
+    Tracepoint {
+        /// Its category and name.
+        event: String,
+        /// aya's account.
+        source: Box<ProgramError>,
+    },
     /// The socket lookup program could not be attached.
     #[error("cannot attach the socket lookup program to this network namespace")]
     Steer(#[source] Box<ProgramError>),

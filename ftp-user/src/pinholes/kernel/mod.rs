@@ -7,9 +7,12 @@ mod clock;
 pub mod dry_run;
 mod events;
 mod explain;
+mod guard;
 mod host;
+mod layout;
 mod object;
 mod others;
+mod proc_net;
 mod shared_ports;
 mod store;
 mod table;
@@ -25,15 +28,17 @@ pub use self::{
     acceptor::AcceptorError,
     attach::{AttachError, Locked, Mode},
     explain::StartError,
+    guard::{Guard, GuardOptions, MAX_CONTROL_PORTS},
     host::HostError,
-    object::{Object, ObjectError, Settings},
+    layout::LayoutError,
+    object::{GuardSettings, Object, ObjectError, Settings},
     shared_ports::{Set, SharedPorts},
 };
 pub(in crate::pinholes) use self::{clock::monotonic_ns, table::Hole};
 use self::{
     store::KernelStore,
     table::{Table, Timing},
-    upkeep::Upkeep,
+    upkeep::{Situation, Upkeep},
 };
 use crate::{
     config::Config,
@@ -72,6 +77,7 @@ impl Kernel {
             mark: enforce.mark.map_or(0, std::num::NonZero::get),
             max_pinholes: enforce.max_pinholes,
             debug,
+            guard: None,
         })?;
         let mut tasks = JoinSet::new();
 
@@ -85,8 +91,11 @@ impl Kernel {
         let upkeep = Upkeep::start(
             &mut object,
             Arc::clone(&ports),
-            enforce.stray,
-            bridged,
+            Situation {
+                stray: enforce.stray,
+                bridged,
+                dry_run: false,
+            },
             &links,
         )?;
 
@@ -118,10 +127,10 @@ impl Kernel {
                 Err(error) => tracing::warn!(%error, "no debug messages from the kernel half"),
             }
         }
-        tasks.spawn(upkeep.run(Arc::clone(&table)));
+        tasks.spawn(upkeep.run(Some(Arc::clone(&table))));
 
         steer(&mut object)?;
-        warn_of_others(config);
+        others::warn(&config.passive.ports, "passive.ports =");
         let mut locked = Vec::with_capacity(chosen.len());
         for link in chosen {
             locked.push(attach::lock(
@@ -170,20 +179,4 @@ fn steer(object: &mut Object) -> Result<(), StartError> {
         .attach(namespace)
         .map_err(|error| StartError::Steer(Box::new(error)))?;
     Ok(())
-}
-
-/// Other services on guarded ports lose their clients: better said than searched for.
-fn warn_of_others(config: &Config) {
-    for listener in others::listeners(&config.passive.ports) {
-        let (name, pid) = listener
-            .process
-            .unwrap_or_else(|| ("an unknown process".to_owned(), 0));
-        let others::Listener { address, port, .. } = listener;
-        tracing::warn!(
-            "{name} (pid {pid}) listens on {address} port {port}, inside the passive ports: its \
-             clients are shut out from now on. To keep it reachable, leave the port out: \
-             passive.ports = \"{},!{port}\"",
-            config.passive.ports
-        );
-    }
 }

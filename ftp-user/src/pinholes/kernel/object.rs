@@ -4,10 +4,10 @@ use std::{io, os::fd::AsFd as _};
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{HashMap, Map, MapData, MapError, PerCpuArray, RingBuf, SockMap},
-    programs::{Program, ProgramError, SchedClassifier, SkLookup, Xdp},
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf, SockMap},
+    programs::{Program, ProgramError, SchedClassifier, SkLookup, TracePoint, Xdp},
 };
-use ftp_ebpf::abi::{self, Address, ClientMask, Pinhole, PinholeKey};
+use ftp_ebpf::abi::{self, Address, ClientMask, DataPort, Layout, Pinhole, PinholeKey};
 
 use super::shared_ports::SharedPorts;
 
@@ -25,6 +25,20 @@ pub struct Settings {
     pub max_pinholes: u32,
     /// Whether the programs log debug messages; when not, that code is not even loaded.
     pub debug: bool,
+    /// What the guard's programs have to know. With it they are loaded, in place of `steer`: a
+    /// server of its own has its own listeners.
+    pub guard: Option<GuardSettings>,
+}
+
+/// What is fixed when the guard's programs are loaded.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GuardSettings {
+    /// Where the running kernel keeps what is read.
+    pub layout: Layout,
+    /// Ports of control connections, 0 for none.
+    pub control_ports: [u16; 8],
+    /// Inode number of the network namespace.
+    pub namespace: u32,
 }
 
 impl Default for Settings {
@@ -34,6 +48,7 @@ impl Default for Settings {
             mark: 0,
             max_pinholes: 131_072,
             debug: false,
+            guard: None,
         }
     }
 }
@@ -88,20 +103,31 @@ impl Object {
         let (mask_v4, mask_v6) = (settings.client_mask.v4, settings.client_mask.v6);
         // aya-log's level: 0 is below "error", everything is compiled out by the verifier.
         let log_level: u8 = if settings.debug { 4 } else { 0 };
+        let guard = settings.guard.unwrap_or_default();
         let ebpf = EbpfLoader::new()
             .override_global(abi::global::CLIENT_MASK_V4, &mask_v4, true)
             .override_global(abi::global::CLIENT_MASK_V6, &mask_v6, true)
             .override_global(abi::global::MARK, &settings.mark, true)
             .override_global("AYA_LOG_LEVEL", &log_level, true)
+            .override_global(abi::global::LAYOUT, &guard.layout, true)
+            .override_global(abi::global::CONTROL_PORTS, &guard.control_ports, true)
+            .override_global(abi::global::NAMESPACE, &guard.namespace, true)
             .map_max_entries(abi::map::PINHOLES, settings.max_pinholes)
             .load(OBJECT)
             .map_err(|error| ObjectError::Load(Box::new(error)))?;
         let mut object = Self { ebpf };
-        object.load_program(abi::program::STEER, |program: &mut SkLookup| program.load())?;
+        // All before any map is taken: a program is loaded with the maps that are still here.
         object.load_program(abi::program::XDP_ADMIT, |program: &mut Xdp| program.load())?;
         object.load_program(abi::program::TCX_ADMIT, |program: &mut SchedClassifier| {
             program.load()
         })?;
+        if settings.guard.is_some() {
+            for name in [abi::program::GUARD_STATE, abi::program::GUARD_READ] {
+                object.load_program(name, |program: &mut TracePoint| program.load())?;
+            }
+        } else {
+            object.load_program(abi::program::STEER, |program: &mut SkLookup| program.load())?;
+        }
         Ok(object)
     }
 
@@ -123,13 +149,40 @@ impl Object {
         self.program(abi::program::TCX_ADMIT)
     }
 
-    /// The socket-lookup program.
+    /// The socket-lookup program; loaded where there is no guard.
     ///
     /// # Errors
     ///
     /// [`ObjectError::Missing`].
     pub fn steer(&mut self) -> Result<&mut SkLookup, ObjectError> {
         self.program(abi::program::STEER)
+    }
+
+    /// One of the guard's tracepoint programs; loaded with a guard.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectError::Missing`].
+    pub fn tracepoint(&mut self, name: &'static str) -> Result<&mut TracePoint, ObjectError> {
+        self.program(name)
+    }
+
+    /// The guard's ports that are shut in any case.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Object::pinholes`].
+    pub fn range(&mut self) -> Result<Array<MapData, u64>, ObjectError> {
+        self.take(abi::map::RANGE)
+    }
+
+    /// The guard's listeners that were there before it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Object::pinholes`].
+    pub fn seeded(&mut self) -> Result<HashMap<MapData, DataPort, PinholeKey>, ObjectError> {
+        self.take(abi::map::SEEDED)
     }
 
     /// The one table.

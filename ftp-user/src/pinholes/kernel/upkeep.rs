@@ -29,8 +29,18 @@ pub(super) struct Upkeep {
     local: HashMap<MapData, Address, u8>,
     budget: PerCpuArray<MapData, u32>,
     known: HashSet<IpAddr>,
-    stray: Stray,
-    bridged: bool,
+    situation: Situation,
+}
+
+/// What decides the policy beside the host's present state.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Situation {
+    /// As configured.
+    pub(super) stray: Stray,
+    /// A locked interface is a port of a bridge.
+    pub(super) bridged: bool,
+    /// Nothing is dropped.
+    pub(super) dry_run: bool,
 }
 
 impl Upkeep {
@@ -38,8 +48,7 @@ impl Upkeep {
     pub(super) fn start(
         object: &mut Object,
         ports: Arc<SharedPorts>,
-        stray: Stray,
-        bridged: bool,
+        situation: Situation,
         links: &[Link],
     ) -> Result<Self, StartError> {
         let mut upkeep = Self {
@@ -47,8 +56,7 @@ impl Upkeep {
             local: object.local_addresses()?,
             budget: object.denial_budget()?,
             known: HashSet::new(),
-            stray,
-            bridged,
+            situation,
         };
         upkeep.describe(host::addresses(links), host::forwards()?);
         upkeep.grant();
@@ -56,7 +64,7 @@ impl Upkeep {
     }
 
     /// For as long as the daemon lives.
-    pub(super) async fn run(mut self, table: Arc<Table>) {
+    pub(super) async fn run(mut self, table: Option<Arc<Table>>) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut changes = match Changes::watch() {
@@ -72,7 +80,9 @@ impl Upkeep {
         loop {
             tokio::select! {
                 _ = tick.tick() => {
-                    table.sweep(Instant::now());
+                    if let Some(table) = &table {
+                        table.sweep(Instant::now());
+                    }
                     self.grant();
                 }
                 () = Changes::next(&mut changes) => {
@@ -103,8 +113,7 @@ impl Upkeep {
             }
         }
         self.known = addresses;
-        self.ports
-            .set_policy(policy(self.stray, forwards, self.bridged));
+        self.ports.set_policy(policy(self.situation, forwards));
     }
 
     fn grant(&mut self) {
@@ -147,8 +156,13 @@ impl Changes {
 }
 
 /// What the kernel half is told about the host.
-fn policy(stray: Stray, forwards: bool, bridged: bool) -> u64 {
-    let mut bits = 0;
+fn policy(situation: Situation, forwards: bool) -> u64 {
+    let Situation {
+        stray,
+        bridged,
+        dry_run,
+    } = situation;
+    let mut bits = if dry_run { policy::DRY_RUN } else { 0 };
     if forwards || bridged {
         bits |= policy::CHECK_LOCAL;
     }
@@ -170,14 +184,25 @@ mod tests {
     #[test]
     fn what_the_host_is_like_decides_what_is_policed() {
         let (check, pass) = (policy::CHECK_LOCAL, policy::PASS_STRAY);
-        assert_eq!(policy(Stray::Auto, false, false), 0);
-        assert_eq!(policy(Stray::Auto, true, false), check | pass);
+        let bits = |stray, forwards, bridged, dry_run| {
+            policy(
+                Situation {
+                    stray,
+                    bridged,
+                    dry_run,
+                },
+                forwards,
+            )
+        };
+        assert_eq!(bits(Stray::Auto, false, false, false), 0);
+        assert_eq!(bits(Stray::Auto, true, false, false), check | pass);
         assert_eq!(
-            policy(Stray::Auto, false, true),
+            bits(Stray::Auto, false, true, false),
             check,
             "a bridge masquerades nothing"
         );
-        assert_eq!(policy(Stray::Drop, true, false), check);
-        assert_eq!(policy(Stray::Pass, false, false), pass);
+        assert_eq!(bits(Stray::Drop, true, false, false), check);
+        assert_eq!(bits(Stray::Pass, false, false, false), pass);
+        assert_eq!(bits(Stray::Auto, false, false, true), policy::DRY_RUN);
     }
 }

@@ -1,4 +1,4 @@
-//! Peers from Debian's archive: fetched with apt, unpacked below the build tree, never installed (the
+//! FTP servers from Debian's archive: fetched with apt, unpacked below the build tree, never installed (the
 //! FTP servers' packages exclude each other, and would start daemons).
 
 use std::{
@@ -10,13 +10,16 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 
 /// An unpacked package.
-pub(crate) struct Unpacked {
-    pub(crate) root: PathBuf,
-    pub(crate) version: String,
+#[derive(Debug)]
+pub struct Unpacked {
+    /// Where.
+    pub root: PathBuf,
+    /// Of the package.
+    pub version: String,
 }
 
 /// Fetches and unpacks `package` below `folder`, once.
-pub(crate) fn unpack(package: &str, folder: &Path) -> Result<Unpacked> {
+pub fn unpack(package: &str, folder: &Path) -> Result<Unpacked> {
     let root = folder.join(package);
     let note = root.join("version");
     if let Ok(version) = fs::read_to_string(&note) {
