@@ -18,8 +18,10 @@ use crate::config::PortSet;
 
 /// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
-/// Attempts to find a port for the listener outside of the guarded ones.
-const PORT_ATTEMPTS: u32 = 64;
+/// Ports that the kernel may offer for the listener before one is picked for it.
+const OFFERS: u32 = 16;
+/// Ports below need a capability (net.ipv4.ip_unprivileged_port_start).
+const FIRST_UNPRIVILEGED: u16 = 1024;
 /// Pause after a failed accept (no descriptors, no memory).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -34,10 +36,10 @@ pub enum AcceptorError {
         /// The kernel's answer.
         source: io::Error,
     },
-    /// Every port that was tried lies in the guarded range.
+    /// Every other port is taken, or there is none.
     #[error(
-        "found no port outside of the passive ports {ports} for the internal listener: leave some \
-         of net.ipv4.ip_local_port_range out of them"
+        "no port is free outside of the passive ports {ports} for the internal listener: leave \
+         one out of them"
     )]
     NoPort {
         /// As configured.
@@ -141,20 +143,26 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
+/// Binds to a port that is not guarded: one that the kernel offers, or, where it offers only
+/// guarded ones, the highest that is free.
 fn bind(address: SocketAddr, guarded: &PortSet) -> Result<TcpListener, AcceptorError> {
-    let mut taken = Vec::new();
-    for _ in 0..PORT_ATTEMPTS {
-        let listener =
-            listener(address).map_err(|source| AcceptorError::Listen { address, source })?;
-        let port = listener
-            .local_addr()
-            .map_err(|source| AcceptorError::Listen { address, source })?
-            .port();
+    let refused = |source| AcceptorError::Listen { address, source };
+    for _ in 0..OFFERS {
+        let listener = listener(address).map_err(refused)?;
+        let port = listener.local_addr().map_err(refused)?.port();
         if !guarded.contains(port) {
             return Ok(listener);
         }
-        // Kept until the search is over, so that the kernel offers another one.
-        taken.push(listener);
+    }
+    let unguarded = (FIRST_UNPRIVILEGED..=u16::MAX)
+        .rev()
+        .filter(|port| !guarded.contains(*port));
+    for port in unguarded {
+        match listener(SocketAddr::new(address.ip(), port)) {
+            Ok(listener) => return Ok(listener),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            Err(error) => return Err(refused(error)),
+        }
     }
     Err(AcceptorError::NoPort {
         ports: guarded.clone(),
@@ -174,4 +182,21 @@ fn listener(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_found_beside_any_guarded_ones() {
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        for guarded in ["30000-50000", "1024-65000"] {
+            let guarded: PortSet = guarded.parse().unwrap();
+            let listener = bind(loopback, &guarded).unwrap();
+            assert!(!guarded.contains(listener.local_addr().unwrap().port()));
+        }
+        let none = bind(loopback, &"1-65535".parse().unwrap());
+        assert!(matches!(none, Err(AcceptorError::NoPort { .. })));
+    }
 }
