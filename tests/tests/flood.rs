@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
 };
 
@@ -67,27 +70,39 @@ fn exercise(attach: &str) -> Result<()> {
     Ok(())
 }
 
+/// Held by every test here: one test's flood would crowd another's frames out of the backlog that
+/// all veth pairs of a CPU share (net.core.netdev_max_backlog).
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    // A test that failed has left nothing behind that would matter to the next.
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[test]
 fn through_tcx() -> Result<()> {
     need_root!();
+    let _alone = alone();
     exercise("tcx")
 }
 
 #[test]
 fn through_native_xdp() -> Result<()> {
     need_root!();
+    let _alone = alone();
     exercise("native")
 }
 
 #[test]
 fn through_generic_xdp() -> Result<()> {
     need_root!();
+    let _alone = alone();
     exercise("generic")
 }
 
 #[test]
 fn transfers_go_on_during_a_flood() -> Result<()> {
     need_root!();
+    let _alone = alone();
     let site = site_with_cookies("native")?;
     let content = site.put("file", 200_000)?;
     let wire = site.lab.client_wire()?;
@@ -122,6 +137,7 @@ fn transfers_go_on_during_a_flood() -> Result<()> {
 #[test]
 fn an_ack_without_a_syn_reaches_nobody() -> Result<()> {
     need_root!();
+    let _alone = alone();
     use ftp_tests::{frame::Flags, site::client_end, wire::Answer};
     let site = site_with_cookies("tcx")?;
     let wire = site.lab.client_wire()?;
