@@ -193,8 +193,8 @@ fn choose(link: &Link, wanted: Attach, has_tcx: bool) -> (Mode, String, bool) {
 
 /// Attaches the lock to one interface. With `mark`, traffic control runs behind native XDP, because
 /// only an skb can carry a firewall mark; and in place of generic XDP, which would read every
-/// packet a second time for nothing (and since Linux 6.9 hands traffic control packets whose
-/// `mac_len` it has lost, net/core/dev.c `netif_skb_check_for_xdp`).
+/// packet a second time for nothing (and on Linux 6.18 hands traffic control packets that begin
+/// with the IP header, where the Ethernet header is expected).
 pub(super) fn lock(
     object: &mut Object,
     link: &Link,
