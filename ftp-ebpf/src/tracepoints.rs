@@ -80,12 +80,15 @@ pub(crate) fn guard_state(ctx: TracePointContext) -> u32 {
             },
         );
     } else if old == TCP_SYN_RECV && new == TCP_ESTABLISHED {
-        accepted(&Tuple {
-            client: Address(field!(remote)),
-            server: Address(field!(local)),
-            client_port_be: field!(remote_port).to_be(),
-            server_port_be: port.to_be(),
-        });
+        accepted(
+            socket,
+            &Tuple {
+                client: Address(field!(remote)),
+                server: Address(field!(local)),
+                client_port_be: field!(remote_port).to_be(),
+                server_port_be: port.to_be(),
+            },
+        );
     }
     0
 }
@@ -199,7 +202,7 @@ fn guard_port(socket: u64, port: u16, data: &Data) {
 #[inline(always)]
 fn closed(socket: u64, place: DataPort) {
     let Some(data) = DATA_PORTS.get_ptr(socket) else {
-        return closed_seeded(place);
+        return closed_seeded(socket, place);
     };
     // SAFETY: points to a value of the map, which only this socket's close removes.
     let data = unsafe { *data };
@@ -220,7 +223,10 @@ fn closed(socket: u64, place: DataPort) {
 
 /// The listener was there before the guard, whose socket is not known by its address.
 #[inline(always)]
-fn closed_seeded(place: DataPort) {
+fn closed_seeded(socket: u64, place: DataPort) {
+    if !sockets::is_in_namespace(socket) {
+        return;
+    }
     if let Some(key) = SEEDED.get_ptr(place) {
         // SAFETY: points to a value of the map.
         let key = unsafe { *key };
@@ -239,7 +245,7 @@ fn closed_seeded(place: DataPort) {
 
 /// The handshake is complete: the pinhole has done its work, the connection is the kernel's.
 #[inline(always)]
-fn accepted(tuple: &Tuple) {
+fn accepted(socket: u64, tuple: &Tuple) {
     let port = u16::from_be(tuple.server_port_be);
     let Some(ports) = PORTS.get_ptr(0) else {
         return;
@@ -251,7 +257,8 @@ fn accepted(tuple: &Tuple) {
             .add(Ports::word(port) & (Ports::WORDS - 1))
             .read_volatile()
     };
-    if word & Ports::bit(port) == 0 {
+    // Other namespaces may have the very same addresses.
+    if word & Ports::bit(port) == 0 || !sockets::is_in_namespace(socket) {
         return;
     }
     let key = tuple.key(&mask());

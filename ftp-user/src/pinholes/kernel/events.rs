@@ -13,7 +13,12 @@ use ftp_ebpf::{
     reason::Reason,
 };
 use log::Log;
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    task::JoinSet,
+};
+
+use super::object::{Object, ObjectError};
 
 /// Denials that one CPU may report in a second.
 const DENIALS_PER_SECOND: u32 = 16;
@@ -30,8 +35,29 @@ pub(super) fn grant(budget: &mut PerCpuArray<MapData, u32>) -> Result<(), MapErr
     budget.set(0, values, 0)
 }
 
-/// Logs events for as long as the daemon lives.
-pub(super) async fn log(events: RingBuf<MapData>) -> io::Result<()> {
+/// Logs what the kernel half tells, for as long as the daemon lives; with `debug`, also the debug
+/// messages that its programs were then loaded with.
+pub(super) fn start(
+    object: &mut Object,
+    tasks: &mut JoinSet<()>,
+    debug: bool,
+) -> Result<(), ObjectError> {
+    let events = object.events()?;
+    tasks.spawn(async move {
+        if let Err(error) = log(events).await {
+            tracing::error!(%error, "events of the kernel half are no longer logged");
+        }
+    });
+    if debug {
+        match EbpfLogger::init(object.ebpf_mut()) {
+            Ok(logger) => drop(tasks.spawn(debug_messages(logger))),
+            Err(error) => tracing::warn!(%error, "no debug messages from the kernel half"),
+        }
+    }
+    Ok(())
+}
+
+async fn log(events: RingBuf<MapData>) -> io::Result<()> {
     // SAFETY: a RingBuf owns one open descriptor, its map's, for as long as it lives.
     let mut events = unsafe { AsyncFd::register_with_interest(events, Interest::READABLE) }?;
     loop {
@@ -45,8 +71,7 @@ pub(super) async fn log(events: RingBuf<MapData>) -> io::Result<()> {
     }
 }
 
-/// Passes on the programs' debug messages for as long as the daemon lives.
-pub(super) async fn debug_messages(logger: EbpfLogger<&'static dyn Log>) {
+async fn debug_messages(logger: EbpfLogger<&'static dyn Log>) {
     // SAFETY: the logger owns one open descriptor, its ring buffer's, for as long as it lives.
     let logger = unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) };
     let Ok(mut logger) = logger else {

@@ -93,12 +93,7 @@ impl Guard {
         let pinholes = seed(&mut object, &ports, &options.control_ports, &mask)?;
 
         let mut tasks = JoinSet::new();
-        let events = object.events()?;
-        tasks.spawn(async move {
-            if let Err(error) = events::log(events).await {
-                tracing::error!(%error, "events of the kernel half are no longer logged");
-            }
-        });
+        events::start(&mut object, &mut tasks, debug)?;
         tasks.spawn(upkeep.run(None));
 
         if let Some(range) = &options.ports {

@@ -20,7 +20,6 @@ mod upkeep;
 
 use std::{fmt, fs::File, net::IpAddr, sync::Arc};
 
-use aya_log::EbpfLogger;
 use ftp_ebpf::abi::ClientMask;
 use tokio::task::JoinSet;
 
@@ -115,18 +114,7 @@ impl Kernel {
                 }
             });
         }
-        let events = object.events()?;
-        tasks.spawn(async move {
-            if let Err(error) = events::log(events).await {
-                tracing::error!(%error, "events of the kernel half are no longer logged");
-            }
-        });
-        if debug {
-            match EbpfLogger::init(object.ebpf_mut()) {
-                Ok(logger) => drop(tasks.spawn(events::debug_messages(logger))),
-                Err(error) => tracing::warn!(%error, "no debug messages from the kernel half"),
-            }
-        }
+        events::start(&mut object, &mut tasks, debug)?;
         tasks.spawn(upkeep.run(Some(Arc::clone(&table))));
 
         steer(&mut object)?;
