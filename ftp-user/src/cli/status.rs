@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
@@ -32,6 +33,9 @@ Examples:
 
 /// As `/proc/PID/comm` has it.
 const PROGRAM: &str = "pinhole";
+
+/// Longer than any deadline.
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// What is known of one daemon.
 struct Daemon {
@@ -112,6 +116,8 @@ impl Daemon {
         for row in &self.pinholes {
             let state = match row.claimed_by {
                 Some(port) => format!("taken by source port {port}"),
+                // The guard's have no deadline.
+                None if row.remaining > CENTURY => "until its listener closes".to_owned(),
                 None => format!("for {} s", row.remaining.as_secs()),
             };
             let _ = writeln!(
