@@ -24,6 +24,8 @@ pub struct Rights {
     pub rename: bool,
     /// MKD.
     pub mkdir: bool,
+    /// SITE CHMOD.
+    pub chmod: bool,
 }
 
 impl Rights {
@@ -36,6 +38,7 @@ impl Rights {
         delete: false,
         rename: false,
         mkdir: false,
+        chmod: false,
     };
 
     /// Everything.
@@ -47,10 +50,11 @@ impl Rights {
         delete: true,
         rename: true,
         mkdir: true,
+        chmod: true,
     };
 
     /// Each right with its name in the users file.
-    fn named(self) -> [(&'static str, bool); 7] {
+    fn named(self) -> [(&'static str, bool); 8] {
         let Rights {
             read,
             list,
@@ -59,6 +63,7 @@ impl Rights {
             delete,
             rename,
             mkdir,
+            chmod,
         } = self;
         [
             ("read", read),
@@ -68,6 +73,7 @@ impl Rights {
             ("delete", delete),
             ("rename", rename),
             ("mkdir", mkdir),
+            ("chmod", chmod),
         ]
     }
 
@@ -80,6 +86,7 @@ impl Rights {
             "delete" => &mut self.delete,
             "rename" => &mut self.rename,
             "mkdir" => &mut self.mkdir,
+            "chmod" => &mut self.chmod,
             _ => return false,
         };
         *right = true;
@@ -121,7 +128,7 @@ impl Serialize for Rights {
 }
 
 const EXPECTED: &str = "\"all\", \"read-only\" or a list of \"read\", \"list\", \"write\", \
-    \"append\", \"delete\", \"rename\", \"mkdir\"";
+    \"append\", \"delete\", \"rename\", \"mkdir\", \"chmod\"";
 
 impl<'de> Deserialize<'de> for Rights {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Rights, D::Error> {
@@ -171,7 +178,7 @@ mod tests {
 
     #[test]
     fn every_combination_is_written_and_read_back() {
-        for bits in 0..1u32 << 7 {
+        for bits in 0..1u32 << 8 {
             let mut rights = Rights::default();
             for (index, (name, _)) in Rights::ALL.named().into_iter().enumerate() {
                 if bits & (1 << index) != 0 {

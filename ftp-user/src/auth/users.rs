@@ -18,7 +18,7 @@ use crate::config::{Problem, Unreadable, read_text};
 const HEADER: &str = "\
 # The users of Pinhole. `pinhole user add|passwd|del|list` edits this file; comments are not kept.
 # rights: \"all\", \"read-only\", or a list of \"read\", \"list\", \"write\", \"append\", \"delete\", \"rename\",
-# \"mkdir\".
+# \"mkdir\", \"chmod\".
 ";
 
 /// A user with a password.
