@@ -249,6 +249,8 @@ impl Control {
         self.expect_reply(150)?;
         let mut bytes = Vec::new();
         data.read_to_end(&mut bytes).context("cannot download")?;
+        // ProFTPD waits for it, before its 226.
+        drop(data);
         self.expect_reply(226)?;
         Ok(bytes)
     }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use rustix::fs::{FlockOperation, flock};
 
 /// An unpacked package.
 #[derive(Debug)]
@@ -18,14 +19,48 @@ pub struct Unpacked {
     pub version: String,
 }
 
-/// Fetches and unpacks `package` below `folder`, once.
+impl Unpacked {
+    /// The program at `path` in the package; an error when a library that it needs is missing.
+    pub fn program(&self, path: &str) -> Result<PathBuf> {
+        let program = self.root.join(path);
+        let libraries = finish(Command::new("ldd").arg(&program))?;
+        let missing: Vec<_> = libraries
+            .lines()
+            .filter(|line| line.contains("not found"))
+            .map(str::trim)
+            .collect();
+        ensure!(
+            missing.is_empty(),
+            "{path} misses libraries ({}); `cargo xtask setup --tests` installs them",
+            missing.join(", ")
+        );
+        Ok(program)
+    }
+}
+
+/// Unpacks `package` where the tests have theirs, below the build tree.
+pub fn peer(package: &str) -> Result<Unpacked> {
+    // target/<profile>/deps/<test>
+    let test = std::env::current_exe().context("cannot find this test's own file")?;
+    let target = test
+        .ancestors()
+        .nth(3)
+        .context("this test's file lies in no build tree")?;
+    unpack(package, &target.join("test-peers"))
+}
+
+/// Fetches and unpacks `package` below `folder`, once, whoever else wants it at the same time.
 pub fn unpack(package: &str, folder: &Path) -> Result<Unpacked> {
     let root = folder.join(package);
+    fs::create_dir_all(&root).with_context(|| format!("cannot make {}", root.display()))?;
+    let one = fs::File::create(root.join("lock"))
+        .with_context(|| format!("cannot make a lock in {}", root.display()))?;
+    flock(&one, FlockOperation::LockExclusive)
+        .with_context(|| format!("cannot lock {}", root.display()))?;
     let note = root.join("version");
     if let Ok(version) = fs::read_to_string(&note) {
         return Ok(Unpacked { root, version });
     }
-    fs::create_dir_all(&root).with_context(|| format!("cannot make {}", root.display()))?;
     // What an earlier, interrupted attempt fetched.
     for archive in archives(&root)? {
         fs::remove_file(&archive)

@@ -3,7 +3,6 @@
 use std::{
     fs,
     net::{IpAddr, SocketAddr},
-    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -16,7 +15,7 @@ use ftp_tests::{
     frame::Segment,
     lab::{self, Family, Lab},
     need_root,
-    peer::Peer,
+    peer::{self, Brand, Peer, Setup},
     site::{client_end, control_address, server_end},
     wait,
     wire::{Answer, Wire},
@@ -38,20 +37,10 @@ struct Guarded {
 impl Guarded {
     fn new(flags: &[&str]) -> Result<Guarded> {
         let lab = Lab::new()?;
-        let root = tempfile::tempdir()?;
+        let root = peer::folder()?;
         let content = files::noise(1, 300_000);
         fs::write(root.path().join("file"), &content)?;
-        // vsftpd's session runs as another user.
-        fs::set_permissions(
-            root.path(),
-            std::os::unix::fs::PermissionsExt::from_mode(0o755),
-        )?;
-        let server = {
-            // One unpacking at a time.
-            static UNPACKING: Mutex<()> = Mutex::new(());
-            let _one = UNPACKING.lock().unwrap_or_else(PoisonError::into_inner);
-            Peer::vsftpd(&lab.server, root.path(), FIRST, LAST)?
-        };
+        let server = Brand::Vsftpd.start(&Setup::new(&lab.server, root.path(), (FIRST, LAST)))?;
         let mut command = lab.server.command(daemon::binary()?);
         command.arg("guard").args(flags);
         let guard = Daemon::start_command(command, tempfile::tempdir()?)?;
@@ -185,14 +174,10 @@ fn the_rest_of_a_range_is_shut_unless_it_is_a_dry_run() -> Result<()> {
 fn sessions_from_before_the_guard_go_on() -> Result<()> {
     need_root!();
     let lab = Lab::new()?;
-    let root = tempfile::tempdir()?;
+    let root = peer::folder()?;
     let content = files::noise(2, 200_000);
     fs::write(root.path().join("file"), &content)?;
-    fs::set_permissions(
-        root.path(),
-        std::os::unix::fs::PermissionsExt::from_mode(0o755),
-    )?;
-    let _server = Peer::vsftpd(&lab.server, root.path(), FIRST, LAST)?;
+    let _server = Brand::Vsftpd.start(&Setup::new(&lab.server, root.path(), (FIRST, LAST)))?;
     let (client, server) = (
         lab::client_address(Family::V4, 0),
         control_address(Family::V4),

@@ -1,7 +1,7 @@
 //! Debian's and Ubuntu's packages, as far as setup needs them: which version could be installed, and
 //! installing it. Never removes a package, asks nothing.
 
-use std::{fmt, path::PathBuf, process::Command};
+use std::{collections::BTreeSet, fmt, path::PathBuf, process::Command};
 
 use anyhow::{Result, bail};
 
@@ -86,6 +86,49 @@ impl Apt {
         (version != "(none)").then(|| version.to_owned())
     }
 
+    /// What `packages` depend on directly, as far as `wanted` holds for its name.
+    pub(crate) fn needed_by(
+        &self,
+        packages: &[&str],
+        wanted: impl Fn(&str) -> bool,
+    ) -> BTreeSet<String> {
+        if !self.is_present() {
+            return BTreeSet::new();
+        }
+        let output = program("apt-cache")
+            .args(["depends", "--important"])
+            .args(packages)
+            .env("LC_ALL", "C")
+            .output();
+        // Apt says what it does not know when it is asked to install it.
+        let text = output.map(|output| output.stdout).unwrap_or_default();
+        depended_on(&String::from_utf8_lossy(&text))
+            .filter(|name| wanted(name))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Which of `packages` are installed.
+    pub(crate) fn installed(&self, packages: &BTreeSet<String>) -> Vec<String> {
+        if !self.is_present() {
+            return Vec::new();
+        }
+        let output = program("dpkg-query")
+            .args([
+                "--show",
+                "--showformat=${Package} ${db:Status-Status}\\n",
+                "--",
+            ])
+            .args(packages)
+            .output();
+        let text = output.map(|output| output.stdout).unwrap_or_default();
+        String::from_utf8_lossy(&text)
+            .lines()
+            .filter_map(|line| line.strip_suffix(" installed"))
+            .map(str::to_owned)
+            .collect()
+    }
+
     /// Installs packages without their recommendations; fails rather than remove another package.
     pub(crate) fn install(&mut self, packages: &[&str]) -> Result<()> {
         if let Err(reason) = self.usable {
@@ -130,6 +173,15 @@ pub(crate) fn major_minor(version: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
+/// The packages on the "Depends:" lines of `apt-cache depends`. Virtual ones are in angle brackets, some
+/// with an architecture that would do.
+fn depended_on(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .filter_map(|line| line.trim().strip_prefix("Depends: "))
+        .map(|name| name.trim_matches(['<', '>']))
+        .map(|name| name.split_once(':').map_or(name, |(name, _)| name))
+}
+
 /// A tool of apt's, also where `PATH` lacks it.
 fn program(name: &str) -> Command {
     Command::new(workspace::find_program(name).unwrap_or_else(|| PathBuf::from(name)))
@@ -147,6 +199,13 @@ fn apt_get() -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_what_packages_depend_on() {
+        let text = "pure-ftpd\n  Depends: lsb-base\n |Depends: openbsd-inetd\n  Depends: libc6\n\
+                    python3-pyftpdlib\n  Depends: <python3:any>\n    python3\n";
+        assert!(depended_on(text).eq(["lsb-base", "libc6", "python3"]));
+    }
 
     #[test]
     fn reads_versions_of_distribution_packages() {

@@ -2,7 +2,7 @@
 //! network namespaces. Missing ones are installed; where that is impossible, said, and the tests that
 //! need them skip with the same reason (or fail, where skips do).
 
-use std::process::Command;
+use std::collections::BTreeSet;
 
 use anyhow::Result;
 
@@ -10,7 +10,7 @@ use super::apt::Apt;
 use crate::{progress::say, workspace};
 
 /// Program, and the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 9] = [
     ("curl", "curl"),
     ("lftp", "lftp"),
     ("tnftp", "tnftp"),
@@ -19,21 +19,25 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("ss", "iproute2"),
     ("nft", "nftables"),
     ("iptables", "iptables"),
+    ("systemd-socket-activate", "systemd"),
 ];
 
-/// Libraries of the FTP servers that the guard is tested with (`ldconfig -p`), and their packages.
-/// The servers themselves are fetched and unpacked by the tests, not installed.
-const LIBRARIES: [(&str, &str); 1] = [("libwrap.so.0", "libwrap0")];
-
-/// A package that the tests fetch: apt must know of it.
-const FETCHED: &str = "vsftpd";
+/// The FTP servers that the guard is tested with. The tests fetch and unpack them (as packages, they
+/// exclude each other, and would start daemons); what they need beside them is installed.
+const UNPACKED: [&str; 5] = [
+    "vsftpd",
+    "pure-ftpd",
+    "proftpd-core",
+    "proftpd-mod-crypto",
+    "python3-pyftpdlib",
+];
 
 /// Installs what is missing.
 pub(crate) fn find_or_install(apt: &mut Apt) -> Result<()> {
-    if apt.usable().is_ok() && apt.candidate(FETCHED).is_none() {
+    if apt.usable().is_ok() && UNPACKED.iter().any(|name| apt.candidate(name).is_none()) {
         apt.refresh()?;
     }
-    let missing = missing();
+    let missing = missing(apt);
     if missing.is_empty() {
         say(
             "test tools",
@@ -44,15 +48,13 @@ pub(crate) fn find_or_install(apt: &mut Apt) -> Result<()> {
         );
         return Ok(());
     }
-    let mut packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
-    packages.dedup();
+    let packages: Vec<_> = missing.iter().map(String::as_str).collect();
     if let Err(reason) = apt.usable() {
-        let programs: Vec<_> = missing.iter().map(|(program, _)| *program).collect();
         say(
             "test tools",
             format_args!(
-                "missing: {}; their tests will be skipped. {reason}; on Debian or Ubuntu type: {}",
-                programs.join(" "),
+                "missing, and their tests will be skipped: {}. {reason}; on Debian or Ubuntu type: {}",
+                packages.join(" "),
                 Apt::command(&packages)
             ),
         );
@@ -67,24 +69,18 @@ pub(crate) fn find_or_install(apt: &mut Apt) -> Result<()> {
     apt.install(&packages)
 }
 
-fn missing() -> Vec<(&'static str, &'static str)> {
-    let libraries = known_libraries();
+/// The packages that are to be installed.
+fn missing(apt: &Apt) -> BTreeSet<String> {
     let programs = PROGRAMS
         .into_iter()
-        .filter(|(program, _)| workspace::find_program(program).is_none());
-    let libraries = LIBRARIES
-        .into_iter()
-        .filter(|(library, _)| !libraries.contains(library));
-    programs.chain(libraries).collect()
-}
-
-/// What the dynamic linker knows; nothing where it cannot be asked, so that what is needed is
-/// installed.
-fn known_libraries() -> String {
-    // Not in the PATH of every root shell.
-    Command::new("/sbin/ldconfig")
-        .arg("-p")
-        .output()
-        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
-        .unwrap_or_default()
+        .filter(|(program, _)| workspace::find_program(program).is_none())
+        .map(|(_, package)| package.to_owned());
+    // pyftpdlib is for the distribution's Python, which need not be the first in PATH.
+    let mut beside = apt.needed_by(&UNPACKED, |name| {
+        name.starts_with("lib") || name.starts_with("python3")
+    });
+    for present in apt.installed(&beside) {
+        beside.remove(&present);
+    }
+    programs.chain(beside).collect()
 }
