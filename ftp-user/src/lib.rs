@@ -2,7 +2,7 @@
 //! negotiated them.
 //!
 //! Who may know whom: `main` → `cli` → `server` → `session` → {`negotiate`, `transfer`, `auth`,
-//! `vfs`, `tls`}; `negotiate` → `pinholes` → the layout shared with the kernel half. `proto` is pure: no
+//! `vfs`, `tls`}; `auth` → `vfs`; `negotiate` → `pinholes` → the layout shared with the kernel half. `proto` is pure: no
 //! sockets, no clock, no tokio. Only `pinholes` knows of eBPF.
 
 pub mod auth;

@@ -1,25 +1,13 @@
 //! The accounts that sessions log in to, and the check of a password at login.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
 use super::users::is_anonymous;
-use super::{AuthError, Hash, Password, Rights, UsersFile};
+use super::{Account, AuthError, Hash, Password, UsersFile};
 use crate::config::Config;
-
-/// Somebody who is logged in, and what they may do where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Account {
-    /// The name that logged in; "anonymous" for an anonymous session.
-    pub name: String,
-    /// The directory on this host that they see as "/".
-    pub root: PathBuf,
-    /// What they may do in it.
-    pub rights: Rights,
-}
 
 /// All accounts, as they were when they were loaded. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -41,21 +29,14 @@ struct Inner {
 impl Accounts {
     /// The anonymous account, if the configuration has one, and all of its users file.
     pub fn load(config: &Config) -> Result<Accounts, AuthError> {
-        let anonymous = config.anonymous.as_ref().map(|anonymous| {
-            Arc::new(Account {
-                name: "anonymous".to_owned(),
-                root: anonymous.root.clone(),
-                rights: Rights::READ_ONLY,
-            })
-        });
+        let anonymous = config.anonymous.as_ref();
+        let anonymous = anonymous
+            .map(|anonymous| Account::anonymous(anonymous, config).map(Arc::new))
+            .transpose()?;
         let mut users = HashMap::new();
         if let Some(path) = &config.users {
             for user in UsersFile::new(path).load()?.iter() {
-                let account = Arc::new(Account {
-                    name: user.name.clone(),
-                    root: user.root.clone(),
-                    rights: user.rights,
-                });
+                let account = Arc::new(Account::of_user(user, config)?);
                 users.insert(user.name.clone().into_bytes(), (user.hash.clone(), account));
             }
         }
@@ -89,8 +70,24 @@ impl Accounts {
             .map(|(_, account)| account.as_ref())
     }
 
+    /// Takes each account's user on once, so that what is in the way shows at the start.
+    pub fn try_on(&self) -> Result<(), AuthError> {
+        let anonymous = self.inner.anonymous.as_deref();
+        for account in anonymous.into_iter().chain(self.users()) {
+            if let Some(credentials) = &account.credentials {
+                let tried = credentials.try_on();
+                tried.map_err(|source| AuthError::Credentials {
+                    account: account.name.clone(),
+                    source,
+                })?;
+            }
+        }
+        Ok(())
+    }
+
     /// The account of `name` if `password` is its password. A name that is not there costs as much
-    /// as a wrong password, and the hash is computed away from the async threads.
+    /// as a wrong password, and the hash is computed away from the async threads. Whether the
+    /// account is let in from where it comes is asked afterwards: [`Account::objection`].
     pub async fn verify(&self, name: &[u8], password: Password) -> Option<Arc<Account>> {
         let (hash, account) = match self.inner.users.get(name) {
             Some((hash, account)) => (hash.clone(), Some(Arc::clone(account))),
@@ -118,8 +115,10 @@ impl Accounts {
 mod tests {
     use std::time::{Duration, Instant};
 
+    use std::path::PathBuf;
+
     use super::*;
-    use crate::auth::User;
+    use crate::auth::{Rights, User};
     use crate::config::Anonymous;
 
     fn password(text: &str) -> Password {
@@ -129,18 +128,12 @@ mod tests {
     fn accounts() -> Accounts {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("users.toml");
-        let user = User {
-            name: "alice".to_owned(),
-            hash: Hash::new(&password("secret")).unwrap(),
-            root: "/srv/alice".into(),
-            rights: Rights::ALL,
-        };
+        let hash = Hash::new(&password("secret")).unwrap();
+        let user = User::new("alice", hash, "/srv/alice");
         UsersFile::new(&path).add(user).unwrap();
         Accounts::load(&Config {
             users: Some(path),
-            anonymous: Some(Anonymous {
-                root: "/srv/ftp".into(),
-            }),
+            anonymous: Some(Anonymous::new("/srv/ftp")),
             ..Config::default()
         })
         .unwrap()

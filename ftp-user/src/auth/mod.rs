@@ -1,12 +1,15 @@
 //! Who may log in, and as whom: accounts, their rights, passwords and the users file. No FTP here.
 
+mod account;
 mod accounts;
 mod hash;
+mod owner;
 mod password;
 mod rights;
 mod users;
 
-pub use accounts::{Account, Accounts};
+pub use account::Account;
+pub use accounts::Accounts;
 pub use hash::Hash;
 pub use password::Password;
 pub use rights::Rights;
@@ -16,6 +19,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::config::{Problem, lines};
+use crate::vfs::CredentialsError;
 
 /// What can go wrong with accounts, outside of a login.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +37,22 @@ pub enum AuthError {
     /// The users file says things that cannot be: a line each, with its place.
     #[error("{}", lines(.0))]
     Invalid(Vec<Problem>),
+    /// An account that cannot be as its settings want it.
+    #[error("the account \"{account}\" cannot be used: {problem}")]
+    Unusable {
+        /// Its name.
+        account: String,
+        /// A sentence.
+        problem: String,
+    },
+    /// Files cannot be used as an account's user.
+    #[error("the account \"{account}\" cannot be used: {source}")]
+    Credentials {
+        /// Its name.
+        account: String,
+        /// What is in the way.
+        source: CredentialsError,
+    },
     /// A name that no user can have.
     #[error("\"{}\" cannot be a user's name: {problem}", name.escape_debug())]
     BadName {

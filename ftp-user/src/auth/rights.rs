@@ -1,6 +1,7 @@
 //! What an account may do in its tree.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde::ser::{SerializeSeq as _, Serializer};
@@ -101,6 +102,26 @@ impl Rights {
     }
 }
 
+impl FromStr for Rights {
+    type Err = String;
+
+    /// As the command line has them: "all", "read-only", or names with commas between them.
+    fn from_str(text: &str) -> Result<Rights, String> {
+        match text {
+            "all" => return Ok(Rights::ALL),
+            "read-only" => return Ok(Rights::READ_ONLY),
+            _ => {}
+        }
+        let mut rights = Rights::default();
+        for name in text.split(',').map(str::trim) {
+            if !rights.grant(name) {
+                return Err(format!("unknown right \"{name}\": write {EXPECTED}"));
+            }
+        }
+        Ok(rights)
+    }
+}
+
 impl fmt::Display for Rights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -191,6 +212,9 @@ mod tests {
                 .filter(|(_, granted)| *granted)
                 .count();
             assert_eq!(granted, bits.count_ones() as usize);
+            if bits != 0 {
+                assert_eq!(rights.to_string().parse(), Ok(rights));
+            }
             let text = toml::to_string(&Holder { rights }).unwrap();
             assert_eq!(
                 toml::from_str::<Holder>(&text).unwrap().rights,
@@ -205,6 +229,10 @@ mod tests {
         for text in ["rights = \"some\"", "rights = [\"fly\"]"] {
             let error = toml::from_str::<Holder>(text).unwrap_err();
             assert!(error.message().contains("\"read-only\""), "{error}");
+        }
+        for text in ["", "some", "read,fly"] {
+            let error = text.parse::<Rights>().unwrap_err();
+            assert!(error.contains("\"read-only\""), "{error}");
         }
         assert_eq!(Rights::ALL.to_string(), "all");
         assert_eq!(Rights::READ_ONLY.to_string(), "read-only");

@@ -13,12 +13,13 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::{AuthError, Hash, Password, Rights};
-use crate::config::{Problem, Unreadable, read_text};
+use crate::config::{
+    AccountLimits, Network, PortSet, Principal, Problem, Umask, Unreadable, read_text,
+};
 
 const HEADER: &str = "\
-# The users of Pinhole. `pinhole user add|passwd|del|list` edits this file; comments are not kept.
-# rights: \"all\", \"read-only\", or a list of \"read\", \"list\", \"write\", \"append\", \"delete\", \"rename\",
-# \"mkdir\", \"chmod\".
+# The users of Pinhole. `pinhole user add|set|passwd|del|list` edits this file; comments are not
+# kept. `pinhole user set --help` says what each setting means.
 ";
 
 /// A user with a password.
@@ -34,6 +35,50 @@ pub struct User {
     /// What they may do in it.
     #[serde(default = "all")]
     pub rights: Rights,
+    /// As which user of the host files are made and read; `None`: the daemon's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<Principal>,
+    /// The group of new files, if not that user's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gid: Option<Principal>,
+    /// Permission bits that new files do not get; `None`: the daemon's own umask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub umask: Option<Umask>,
+    /// Where they may log in from; empty: from anywhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<Network>,
+    /// Which of `passive.ports` they get; `None`: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passive_ports: Option<PortSet>,
+    /// Where PORT and EPRT may lead beside their own address (FXP).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fxp: Vec<Network>,
+    /// Whether they are kept out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled: bool,
+    /// What they may use; where it says nothing, `limits.account` of the configuration does.
+    #[serde(default, skip_serializing_if = "AccountLimits::is_default")]
+    pub limits: AccountLimits,
+}
+
+impl User {
+    /// A user who may do everything in `root`, from anywhere.
+    pub fn new(name: impl Into<String>, hash: Hash, root: impl Into<PathBuf>) -> User {
+        User {
+            name: name.into(),
+            hash,
+            root: root.into(),
+            rights: Rights::ALL,
+            uid: None,
+            gid: None,
+            umask: None,
+            allow: Vec::new(),
+            passive_ports: None,
+            fxp: Vec::new(),
+            disabled: false,
+            limits: AccountLimits::default(),
+        }
+    }
 }
 
 fn all() -> Rights {
@@ -107,10 +152,10 @@ impl Users {
         Ok(())
     }
 
-    /// Gives a user another password. `false`: there is no such user.
-    pub fn set_hash(&mut self, name: &str, hash: Hash) -> bool {
+    /// Changes a user. `false`: there is no such user.
+    pub fn change(&mut self, name: &str, change: impl FnOnce(&mut User)) -> bool {
         let user = self.0.iter_mut().find(|user| user.name == name);
-        user.map(|user| user.hash = hash).is_some()
+        user.map(change).is_some()
     }
 
     /// Removes a user. `false`: there is no such user.
@@ -155,7 +200,12 @@ impl UsersFile {
     /// Gives a user another password.
     pub fn set_password(&self, name: &str, password: &Password) -> Result<(), AuthError> {
         let hash = Hash::new(password)?;
-        self.edit(|users| self.known(name, users.set_hash(name, hash)))
+        self.change(name, |user| user.hash = hash)
+    }
+
+    /// Changes a user, whose name stays.
+    pub fn change(&self, name: &str, change: impl FnOnce(&mut User)) -> Result<(), AuthError> {
+        self.edit(|users| self.known(name, users.change(name, change)))
     }
 
     /// Removes a user.

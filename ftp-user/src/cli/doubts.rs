@@ -4,7 +4,6 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use crate::auth::Accounts;
 use crate::config::Config;
-use crate::vfs::Vfs;
 
 /// Sentences about what works but is probably not wanted.
 pub(super) fn doubts(config: &Config, accounts: &Accounts) -> Vec<String> {
@@ -13,7 +12,7 @@ pub(super) fn doubts(config: &Config, accounts: &Accounts) -> Vec<String> {
         doubts.push(NOBODY.to_owned());
     }
     for user in accounts.users() {
-        if let Err(error) = Vfs::open(&user.root) {
+        if let Err(error) = user.tree() {
             doubts.push(format!("{} will not get in: {error}", user.name));
         }
     }
@@ -59,7 +58,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::auth::{Hash, Password, Rights, User, UsersFile};
+    use crate::auth::{Hash, Password, User, UsersFile};
     use crate::config::Anonymous;
 
     fn said(config: &Config) -> Vec<String> {
@@ -70,9 +69,7 @@ mod tests {
     fn an_ordinary_configuration_leaves_none() {
         let dir = tempfile::tempdir().unwrap();
         let config = Config {
-            anonymous: Some(Anonymous {
-                root: dir.path().to_owned(),
-            }),
+            anonymous: Some(Anonymous::new(dir.path().to_owned())),
             ..Config::default()
         };
         assert!(said(&config).is_empty());
@@ -85,12 +82,8 @@ mod tests {
 
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("users.toml");
-        let user = User {
-            name: "alice".to_owned(),
-            hash: Hash::new(&Password::new(b"a".to_vec())).unwrap(),
-            root: dir.path().join("gone"),
-            rights: Rights::ALL,
-        };
+        let hash = Hash::new(&Password::new(b"a".to_vec())).unwrap();
+        let user = User::new("alice", hash, dir.path().join("gone"));
         UsersFile::new(&path).add(user).unwrap();
         config.users = Some(path.clone());
         let tls = crate::tls::testing::settings(dir.path());

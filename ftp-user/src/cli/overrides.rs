@@ -74,7 +74,7 @@ impl Overrides {
             config.listen.clone_from(&self.listen);
         }
         if let Some(root) = &self.root {
-            config.anonymous = Some(Anonymous { root: root.clone() });
+            config.anonymous = Some(Anonymous::new(root.clone()));
         }
         if let Some(ports) = &self.passive_ports {
             config.passive.ports = ports.clone();
@@ -126,12 +126,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config.listen.len(), 2);
-        assert_eq!(
-            config.anonymous,
-            Some(Anonymous {
-                root: "/srv".into()
-            })
-        );
+        assert_eq!(config.anonymous, Some(Anonymous::new("/srv")));
         assert_eq!(config.passive.ports.to_string(), "40000-40009");
         let names = ["eth0", "eth1"].map(str::to_owned).to_vec();
         assert_eq!(config.enforce.interfaces, Interfaces::Named(names));

@@ -14,7 +14,6 @@ use crate::auth::Accounts;
 use crate::config::Config;
 use crate::pinholes::Pinholes;
 use crate::server;
-use crate::vfs::Vfs;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -46,9 +45,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     if nobody_can_log_in(&accounts) {
         bail!(NOBODY);
     }
-    if let Some(anonymous) = &config.anonymous {
-        Vfs::open(&anonymous.root)?;
+    if let Some(anonymous) = accounts.anonymous() {
+        anonymous.tree()?;
     }
+    accounts.try_on()?;
     for doubt in doubts(&config, &accounts) {
         tracing::warn!("{doubt}");
     }

@@ -1,5 +1,7 @@
 //! `pinhole user`: the users file, one subcommand for each thing that can be done to it.
 
+mod settings;
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -7,7 +9,8 @@ use anyhow::{Context as _, bail};
 use clap::Subcommand;
 
 use super::prompt;
-use crate::auth::{Hash, Password, Rights, User, Users, UsersFile};
+use crate::auth::{Hash, Password, User, Users, UsersFile};
+use settings::{Settings, summary};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -32,6 +35,8 @@ which every process on the host can see. A running server reads the file when it
 Examples:
   pinhole user add alice --root /srv/alice
   pinhole user add mirror --root /srv/pub --read-only < password.txt
+  pinhole user set alice --uid www-data --allow 192.0.2.0/24 --quota-bytes 10GiB
+  pinhole user set alice --allow none --disable
   pinhole user passwd alice
   pinhole user list --json";
 
@@ -44,9 +49,18 @@ enum Action {
         /// The directory that the user sees as "/"
         #[arg(long, value_name = "DIR")]
         root: PathBuf,
-        /// Looking and fetching only; without it the user may do everything in the root
-        #[arg(long)]
-        read_only: bool,
+        #[command(flatten)]
+        settings: Box<Settings>,
+    },
+    /// Change a user's settings; "none" takes one away
+    Set {
+        /// Whom
+        name: String,
+        /// The directory that the user sees as "/"
+        #[arg(long, value_name = "DIR")]
+        root: Option<PathBuf>,
+        #[command(flatten)]
+        settings: Box<Settings>,
     },
     /// Give a user another password
     Passwd {
@@ -60,7 +74,7 @@ enum Action {
     },
     /// Show all users
     List {
-        /// As JSON: a list of objects with name, root and rights
+        /// As JSON: a list of objects with name, root, rights and what else is set
         #[arg(long)]
         json: bool,
     },
@@ -82,23 +96,29 @@ fn act(
         Action::Add {
             name,
             root,
-            read_only,
+            settings,
         } => {
             file.must_not_have(name)?;
             let root = existing_root(root)?;
-            let rights = if *read_only {
-                Rights::READ_ONLY
-            } else {
-                Rights::ALL
-            };
-            let hash = Hash::new(&password()?)?;
-            file.add(User {
-                name: name.clone(),
-                hash,
-                root,
-                rights,
-            })?;
+            let mut user = User::new(name, Hash::new(&password()?)?, root);
+            settings.apply(&mut user);
+            let rights = user.rights;
+            file.add(user)?;
             writeln!(out, "added {name} ({rights}) to {shown}")?;
+        }
+        Action::Set {
+            name,
+            root,
+            settings,
+        } => {
+            let root = root.as_deref().map(existing_root).transpose()?;
+            file.change(name, |user| {
+                if let Some(root) = root {
+                    user.root = root;
+                }
+                settings.apply(user);
+            })?;
+            writeln!(out, "changed {name} in {shown}")?;
         }
         Action::Passwd { name } => {
             file.must_have(name)?;
@@ -110,7 +130,7 @@ fn act(
             writeln!(out, "removed {name} from {shown}")?;
         }
         Action::List { json: true } => {
-            serde_json::to_writer_pretty(&mut *out, &as_json(&file.load()?))?;
+            serde_json::to_writer_pretty(&mut *out, &as_json(&file.load()?)?)?;
             writeln!(out)?;
         }
         Action::List { json: false } => table(&file.load()?, out)?,
@@ -129,26 +149,35 @@ fn existing_root(root: &Path) -> anyhow::Result<PathBuf> {
     Ok(root)
 }
 
-fn as_json(users: &Users) -> serde_json::Value {
+fn as_json(users: &Users) -> serde_json::Result<serde_json::Value> {
     let object = |user: &User| {
-        serde_json::json!({
-            "name": user.name,
-            "root": user.root.display().to_string(),
-            "rights": user.rights,
-        })
+        let mut object = serde_json::to_value(user)?;
+        if let Some(fields) = object.as_object_mut() {
+            fields.remove("hash");
+        }
+        Ok(object)
     };
     users.iter().map(object).collect()
 }
 
 fn table(users: &Users, out: &mut impl Write) -> io::Result<()> {
-    let width = |column: fn(&User) -> usize| users.iter().map(column).max().unwrap_or(0);
-    let name = width(|user| user.name.chars().count());
-    let rights = width(|user| user.rights.to_string().len());
-    for user in users.iter() {
-        let root = user.root.display();
-        // Padding works on text only.
-        let granted = user.rights.to_string();
-        writeln!(out, "{:name$}  {granted:rights$}  {root}", user.name)?;
+    let row = |user: &User| {
+        [
+            user.name.clone(),
+            user.rights.to_string(),
+            user.root.display().to_string(),
+            summary(user),
+        ]
+    };
+    let rows: Vec<_> = users.iter().map(row).collect();
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let (first, second, third) = (width(0), width(1), width(2));
+    for [name, rights, root, settings] in &rows {
+        let line = format!("{name:first$}  {rights:second$}  {root:third$}  {settings}");
+        writeln!(out, "{}", line.trim_end())?;
     }
     Ok(())
 }
@@ -219,6 +248,47 @@ mod tests {
     }
 
     #[test]
+    fn settings_are_given_changed_and_taken_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let all = "--uid daemon --gid 7 --umask 027 --allow 192.0.2.0/24,::1 --passive-ports 30000-30009 \
+                   --fxp 198.51.100.7 --disable --sessions 3 --upload-rate 1MiB --download-rate 2MiB \
+                   --session-upload-rate 3MiB --session-download-rate 4MiB --file-size 5MiB \
+                   --quota-bytes 6MiB --quota-files 7 --rights read,list,write";
+        user(&dir, &format!("add alice --root DIR {all}"), "x").unwrap();
+        let list = || user(&dir, "list", "").unwrap();
+        let json = || {
+            let text = user(&dir, "list --json", "").unwrap();
+            serde_json::from_str::<serde_json::Value>(&text).unwrap()
+        };
+        let said = list();
+        let settings = "disabled, uid daemon, gid 7, umask 027, from 192.0.2.0/24 ::1, \
+                        ports 30000-30009, fxp 198.51.100.7, sessions 3, up 1MiB, down 2MiB, \
+                        session up 3MiB, session down 4MiB, file size 5MiB, quota 6MiB, \
+                        quota files 7\n";
+        assert!(
+            said.contains("read, list, write") && said.ends_with(settings),
+            "{said}"
+        );
+        assert_eq!(json()[0]["allow"][1], "::1");
+        assert_eq!(json()[0]["gid"], 7);
+        assert_eq!(json()[0]["limits"]["quota_bytes"], "6MiB");
+
+        // Nothing but what is named is changed.
+        user(&dir, "set alice --sessions 4", "").unwrap();
+        assert_eq!(list(), said.replace("sessions 3", "sessions 4"));
+        let none = "--uid none --gid none --umask none --allow none --passive-ports none --fxp none \
+                    --enable --sessions none --upload-rate none --download-rate none \
+                    --session-upload-rate none --session-download-rate none --file-size none \
+                    --quota-bytes none --quota-files none --rights all";
+        user(&dir, &format!("set alice {none}"), "").unwrap();
+        let here = dir.path().display();
+        assert_eq!(list(), format!("alice  all  {here}\n"));
+        std::fs::create_dir(dir.path().join("new")).unwrap();
+        user(&dir, "set alice --root DIR/new", "").unwrap();
+        assert_eq!(json()[0]["root"], format!("{here}/new"));
+    }
+
+    #[test]
     fn what_cannot_be_done_says_why() {
         let dir = tempfile::tempdir().unwrap();
         let said = |line: &str, password: &str| user(&dir, line, password).unwrap_err();
@@ -231,6 +301,12 @@ mod tests {
         assert!(said("add a --root DIR", "x").contains("already"));
         assert!(said("passwd b", "x").contains("no user \"b\""));
         assert!(said("del b", "").contains("no user \"b\""));
+        assert!(said("set b --disable", "").contains("no user \"b\""));
+        assert!(said("set a --root DIR/none", "").contains("mkdir -p"));
+        assert!(said("set a --allow here", "").contains("not a network"));
+        assert!(said("set a --umask 888", "").contains("octal"));
+        assert!(said("set a --rights fly", "").contains("unknown right"));
+        assert!(said("set a --quota-bytes much", "").contains("amount of bytes"));
         assert!(said("add b secret --root DIR", "x").contains("unexpected argument"));
     }
 }

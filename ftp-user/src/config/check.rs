@@ -135,6 +135,7 @@ impl Check<'_> {
             sessions,
             what,
         );
+        limits.account = file.limits.account;
         let what = "the number of failed logins";
         self.number(
             file.limits.login_failures,
@@ -147,6 +148,9 @@ impl Check<'_> {
         config.users = file.users.map(|users| self.users(&users));
         config.anonymous = file.anonymous.map(|anonymous| Anonymous {
             root: self.root(&anonymous.root),
+            uid: anonymous.uid,
+            gid: anonymous.gid,
+            limits: anonymous.limits,
         });
         let listen_at = file.listen.as_ref().map(Spanned::span);
         if let Some(listen) = file.listen {

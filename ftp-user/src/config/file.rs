@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use toml::Spanned;
 
-use super::{Attach, Binding, Interfaces, Stray, Use};
+use super::{AccountLimits, Attach, Binding, Interfaces, Principal, Stray, Use};
 
 /// A value that may be missing, with its place.
 pub(super) type Given<T> = Option<Spanned<T>>;
@@ -37,6 +37,10 @@ pub(super) struct File {
 #[serde(deny_unknown_fields)]
 pub(super) struct Anonymous {
     pub(super) root: Spanned<PathBuf>,
+    pub(super) uid: Option<Principal>,
+    pub(super) gid: Option<Principal>,
+    #[serde(default)]
+    pub(super) limits: AccountLimits,
 }
 
 #[derive(Deserialize)]
@@ -96,6 +100,8 @@ pub(super) struct Limits {
     pub(super) sessions: Given<i64>,
     pub(super) sessions_per_address: Given<i64>,
     pub(super) login_failures: Given<i64>,
+    #[serde(default)]
+    pub(super) account: AccountLimits,
 }
 
 impl<'de> Deserialize<'de> for Interfaces {

@@ -1,19 +1,26 @@
 //! What the admin wants: the configuration, its defaults, and the file it is read from.
 //! `pinhole.sample.toml` documents every option; a test holds it and [`Config::default`] together.
 
+mod account_limits;
+mod amount;
 mod check;
 mod file;
+mod network;
 mod ports;
+mod principal;
 mod problem;
 mod tls;
 mod values;
 
+pub use account_limits::{AccountLimits, amount, limit};
+pub use amount::Bytes;
+pub use network::Network;
 pub use ports::{PortSet, PortSetError};
+pub use principal::{Principal, Umask};
 pub use problem::Problem;
 pub(crate) use problem::{Unreadable, lines, read_text};
 pub use tls::{Binding, Tls, Use};
 
-use std::fmt::Display;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
@@ -57,13 +64,30 @@ pub struct Anonymous {
     /// The directory they see as "/".
     #[serde(serialize_with = "path")]
     pub root: PathBuf,
+    /// As which user of the host files are read; `None`: the daemon's own.
+    pub uid: Option<Principal>,
+    /// The user's group, if not its own.
+    pub gid: Option<Principal>,
+    /// What all of them together may use.
+    pub limits: AccountLimits,
+}
+
+impl Anonymous {
+    /// Anonymous sessions in `root`, read by the daemon's own user, without limits of their own.
+    pub fn new(root: impl Into<PathBuf>) -> Anonymous {
+        Anonymous {
+            root: root.into(),
+            uid: None,
+            gid: None,
+            limits: AccountLimits::default(),
+        }
+    }
 }
 
 /// PASV and EPSV.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Passive {
     /// The ports that may be named.
-    #[serde(serialize_with = "text")]
     pub ports: PortSet,
     /// The address that PASV answers with, if not the control connection's own.
     pub address: Option<Ipv4Addr>,
@@ -169,6 +193,8 @@ pub struct Limits {
     pub sessions_per_address: usize,
     /// Failed logins on one connection before it is closed; at least 1.
     pub login_failures: u32,
+    /// What each account may use that has no limits of its own.
+    pub account: AccountLimits,
 }
 
 /// A configuration that cannot be used. Displays one line for each problem:
@@ -254,6 +280,7 @@ impl Default for Config {
                 sessions: 10_000,
                 sessions_per_address: 0,
                 login_failures: 3,
+                account: AccountLimits::default(),
             },
         }
     }
@@ -281,10 +308,6 @@ fn path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
 fn optional_path<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
     let shown = path.as_ref().map(|path| path.display().to_string());
     shown.serialize(serializer)
-}
-
-fn text<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// A set of TCP ports, never empty and never with port 0 in it.
 ///
 /// Written as ports and ranges with commas between them; "!" leaves a port or range out, wherever
@@ -58,6 +60,11 @@ impl PortSet {
     /// The ranges that the set is made of, ascending and apart.
     pub fn ranges(&self) -> impl Iterator<Item = RangeInclusive<u16>> + '_ {
         self.ranges.iter().map(|&(first, last)| first..=last)
+    }
+
+    /// A port that is not in `other`, if there is one.
+    pub fn outside(&self, other: &PortSet) -> Option<u16> {
+        self.iter().find(|&port| !other.contains(port))
     }
 
     /// The port with `index` ports below it, or `None` beyond the last.
@@ -115,6 +122,19 @@ impl FromStr for PortSet {
         Ok(PortSet {
             ranges: ranges.into_boxed_slice(),
         })
+    }
+}
+
+impl Serialize for PortSet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PortSet {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<PortSet, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -49,7 +49,7 @@ fn every_option_that_the_sample_leaves_out_can_be_put_in() {
         .lines()
         .filter(|line| is_commented_option(line))
         .collect();
-    assert_eq!(options.len(), 13, "{options:?}");
+    assert_eq!(options.len(), 24, "{options:?}");
     let text: String = SAMPLE
         .lines()
         .map(|line| {
@@ -63,7 +63,21 @@ fn every_option_that_the_sample_leaves_out_can_be_put_in() {
         .collect();
     let config = parse(&text).unwrap();
     assert_eq!(config.users, Some("/etc/pinhole/users.toml".into()));
-    assert_eq!(config.anonymous.unwrap().root, Path::new("/srv/ftp"));
+    let anonymous = config.anonymous.unwrap();
+    assert_eq!(anonymous.root, Path::new("/srv/ftp"));
+    assert_eq!(anonymous.uid, Some(Principal::Name("nobody".into())));
+    assert_eq!(anonymous.gid, Some(Principal::Name("nogroup".into())));
+    let account = config.limits.account;
+    assert_eq!(
+        (account.sessions, account.quota_files),
+        (Some(10), Some(100_000))
+    );
+    assert_eq!(account.upload_rate, Some(Bytes(10 << 20)));
+    assert_eq!(account.download_rate, Some(Bytes(20 << 20)));
+    assert_eq!(account.session_upload_rate, Some(Bytes(1 << 20)));
+    assert_eq!(account.session_download_rate, Some(Bytes(2 << 20)));
+    assert_eq!(account.file_size, Some(Bytes(2 << 30)));
+    assert_eq!(account.quota_bytes, Some(Bytes(100 << 30)));
     assert_eq!(
         config.tls,
         Some(Tls {

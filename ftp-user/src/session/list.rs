@@ -7,7 +7,7 @@ use crate::control::ControlError;
 use crate::proto::listing;
 use crate::proto::{Code, Reply};
 use crate::transfer::{Produce, TransferError};
-use crate::vfs::{Entry, Kind, Listing, Vfs, VfsError, VirtualPath};
+use crate::vfs::{Entry, Kind, Listing, Tree, Vfs, VfsError, VirtualPath};
 use std::io;
 use std::time::SystemTime;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -53,16 +53,21 @@ pub(super) struct ListingLines {
 
 #[derive(Debug)]
 enum Source {
-    Directory(Listing),
+    Directory(Tree, Listing),
     One(Entry),
     Nothing,
 }
 
 impl ListingLines {
-    fn open(vfs: &Vfs, path: &VirtualPath, format: Format) -> Result<ListingLines, VfsError> {
+    fn open(
+        tree: Tree,
+        vfs: &Vfs,
+        path: &VirtualPath,
+        format: Format,
+    ) -> Result<ListingLines, VfsError> {
         let entry = vfs.metadata(path)?;
         let source = match entry.kind {
-            Kind::Dir => Source::Directory(vfs.list(path)?),
+            Kind::Dir => Source::Directory(tree, vfs.list(path)?),
             Kind::File | Kind::Symlink | Kind::Other => Source::One(entry),
         };
         Ok(ListingLines { source, format })
@@ -77,19 +82,22 @@ impl Produce for ListingLines {
                 self.format.write(&entry, out);
                 Ok(false)
             }
-            Source::Directory(mut entries) => {
+            Source::Directory(tree, mut listing) => {
                 let enough = out.len() + CHUNK;
-                while out.len() < enough {
-                    match entries.next() {
-                        None => return Ok(false),
-                        Some(Ok(entry)) => self.format.write(&entry, out),
-                        Some(Err(error)) => {
-                            return Err(TransferError::Read(io::Error::other(error)));
+                let more = tree.act(|vfs| {
+                    for entry in listing.entries(vfs) {
+                        self.format.write(&entry?, out);
+                        if out.len() >= enough {
+                            return Ok(true);
                         }
                     }
+                    Ok(false)
+                });
+                let more = more.map_err(|error| TransferError::Read(io::Error::other(error)))?;
+                if more {
+                    self.source = Source::Directory(tree, listing);
                 }
-                self.source = Source::Directory(entries);
-                Ok(true)
+                Ok(more)
             }
         }
     }
@@ -149,12 +157,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     ) -> Result<Transfer, Reply> {
         let path = self.path_or_here(argument)?;
         self.has_data_connection()?;
+        let tree = self.user()?.tree.clone();
         let lines = self
             .on_disk({
                 let path = path.clone();
                 let argument = argument.map(<[u8]>::to_vec);
                 move |vfs| {
-                    let mut lines = ListingLines::open(vfs, &path, format.clone())?;
+                    let mut lines = ListingLines::open(tree, vfs, &path, format.clone())?;
                     // NLST of a file answers with the name as it was asked for.
                     if let (Source::One(entry), Format::Name { directory }) =
                         (&mut lines.source, &mut format)
@@ -244,7 +253,7 @@ fn status_lines(
         return Ok((Code::FileStatus, vec![line(&entry)], false));
     }
     let mut lines = Vec::new();
-    for entry in vfs.list(path)? {
+    for entry in vfs.list(path)?.entries(vfs) {
         let entry = entry?;
         if lines.len() == STAT_LINES {
             return Ok((Code::DirectoryStatus, lines, true));

@@ -7,7 +7,7 @@ use crate::negotiate::Negotiated;
 use crate::proto::command::Secret;
 use crate::proto::text::Visible;
 use crate::proto::{Code, Reply};
-use crate::vfs::{Vfs, VirtualPath};
+use crate::vfs::VirtualPath;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,19 +43,26 @@ impl<S> Session<S> {
             Some(account) if Accounts::is_anonymous(&name) => Some(account),
             _ => self.context.accounts.verify(&name, password).await,
         };
+        // Nothing of an account is looked at before its password has been checked, and whoever is
+        // turned away then is told no more than somebody who has guessed.
         match account {
-            Some(account) => self.enter(account).await,
-            None => Err(self.refuse(&name).await),
+            Some(account) => match account.objection(self.ends.client.ip()) {
+                None => self.enter(account).await,
+                Some(reason) => Err(self.refuse(&name, reason).await),
+            },
+            None => Err(self
+                .refuse(&name, "no such user, or a wrong password")
+                .await),
         }
     }
 
     async fn enter(&mut self, account: Arc<Account>) -> Answer {
         let (session, client) = (self.id, self.ends.client.ip());
         let user = account.name.clone();
-        let root = account.root.clone();
-        let opened = tokio::task::spawn_blocking(move || Vfs::open(&root)).await;
-        let vfs = match opened {
-            Ok(Ok(vfs)) => vfs,
+        let opening = Arc::clone(&account);
+        let opened = tokio::task::spawn_blocking(move || opening.tree()).await;
+        let tree = match opened {
+            Ok(Ok(tree)) => tree,
             Ok(Err(error)) => {
                 tracing::error!(session, %client, user, %error, "login: no root directory");
                 return Err(Reply::new(
@@ -72,18 +79,18 @@ impl<S> Session<S> {
         self.login_failures = 0;
         self.login = Login::User(User {
             account,
-            vfs,
+            tree,
             directory: VirtualPath::root(),
         });
         Ok(Reply::new(Code::LoggedIn, "Logged in."))
     }
 
-    async fn refuse(&mut self, name: &[u8]) -> Reply {
+    async fn refuse(&mut self, name: &[u8], reason: &'static str) -> Reply {
         self.login_failures += 1;
         let failures = self.login_failures;
         let shown = Visible(name.get(..64).unwrap_or(name));
         tracing::warn!(session = self.id, client = %self.ends.client.ip(), user = %shown, failures,
-            "login refused");
+            reason, "login refused");
         if failures >= self.context.config.limits.login_failures {
             return Reply::new(Code::ServiceUnavailable, "Too many failed logins.");
         }

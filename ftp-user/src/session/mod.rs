@@ -212,8 +212,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         &self,
         work: impl FnOnce(&Vfs) -> Result<T, VfsError> + Send + 'static,
     ) -> Result<T, Reply> {
-        let vfs = self.user()?.vfs.clone();
-        match tokio::task::spawn_blocking(move || work(&vfs)).await {
+        let tree = self.user()?.tree.clone();
+        match tokio::task::spawn_blocking(move || tree.act(work)).await {
             Ok(done) => done.map_err(|error| {
                 tracing::debug!(session = self.id, %error, "refused by the file system");
                 outcome::of_vfs_error(&error)

@@ -2,7 +2,7 @@
 
 use crate::auth::Account;
 use crate::proto::command::TypeCode;
-use crate::vfs::{Vfs, VirtualPath};
+use crate::vfs::{Tree, VirtualPath};
 use std::sync::Arc;
 
 /// How far the login is.
@@ -20,7 +20,7 @@ pub(super) enum Login {
 #[derive(Debug)]
 pub(super) struct User {
     pub(super) account: Arc<Account>,
-    pub(super) vfs: Vfs,
+    pub(super) tree: Tree,
     pub(super) directory: VirtualPath,
 }
 

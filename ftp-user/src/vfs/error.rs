@@ -32,6 +32,10 @@ pub enum VfsError {
         source: Errno,
     },
 
+    /// The account's user cannot be taken on. For the admin's eyes.
+    #[error("cannot take on the account's user: {0}; is CAP_SETUID or CAP_SETGID missing?")]
+    Credentials(#[source] Errno),
+
     /// The client's text cannot be a path.
     #[error("not a usable name: {problem}")]
     BadName {
@@ -109,7 +113,7 @@ impl VfsError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             VfsError::Root { source, .. } => kind_of(*source),
-            VfsError::NoOpenat2 { .. } => ErrorKind::Io,
+            VfsError::NoOpenat2 { .. } | VfsError::Credentials(_) => ErrorKind::Io,
             VfsError::BadName { .. } => ErrorKind::BadName,
             VfsError::Operation { kind, .. } => *kind,
         }

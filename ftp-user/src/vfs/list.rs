@@ -2,8 +2,6 @@
 //! however many entries there are.
 
 use std::ffi::CStr;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
 use rustix::fs::Dir;
 use rustix::io::Errno;
@@ -11,50 +9,61 @@ use rustix::io::Errno;
 use super::entry::{Entry, Kind};
 use super::error::{Explain as _, VfsError};
 use super::path::VirtualPath;
-use super::resolve;
+use super::{Vfs, resolve};
 
 const ACTION: &str = "list";
 
-/// The entries of one directory. Each call of `next` may block on the disk.
-///
-/// An entry that disappears while the listing runs is left out. After an error it ends.
+/// A directory that is being read. It may be left and gone on with.
 #[derive(Debug)]
 pub struct Listing {
-    /// Links are resolved from the root: beneath the directory, one with ".." would be refused.
-    root: Arc<OwnedFd>,
     path: VirtualPath,
     directory: Dir,
 }
 
 impl Listing {
-    pub(super) fn open(root: Arc<OwnedFd>, path: &VirtualPath) -> Result<Listing, VfsError> {
-        let descriptor = resolve::readable_directory(&root, path).explain(ACTION, path)?;
+    pub(super) fn open(vfs: &Vfs, path: &VirtualPath) -> Result<Listing, VfsError> {
+        let descriptor = resolve::readable_directory(&vfs.root, path).explain(ACTION, path)?;
         let directory = Dir::new(descriptor).explain(ACTION, path)?;
         Ok(Listing {
-            root,
             path: path.clone(),
             directory,
         })
     }
 
+    /// The entries from here on, without "." and "..", in the kernel's order. Each may block on the
+    /// disk. One that disappears meanwhile is left out; after an error they end.
+    pub fn entries<'a>(&'a mut self, vfs: &'a Vfs) -> Entries<'a> {
+        Entries { listing: self, vfs }
+    }
+}
+
+/// The entries of one directory.
+#[derive(Debug)]
+pub struct Entries<'a> {
+    listing: &'a mut Listing,
+    /// Links are resolved from the root: beneath the directory, one with ".." would be refused.
+    vfs: &'a Vfs,
+}
+
+impl Entries<'_> {
     /// Looks at the entry `name`; a link is shown as what it leads to, if that is inside the root.
     fn look(&self, name: &CStr) -> Result<Entry, Errno> {
-        let entry = Entry::of_name(self.directory.fd()?, name)?;
+        let entry = Entry::of_name(self.listing.directory.fd()?, name)?;
         if entry.kind != Kind::Symlink {
             return Ok(entry);
         }
-        let target = resolve::node(&self.root, &self.path.child(&entry.name))
+        let target = resolve::node(&self.vfs.root, &self.listing.path.child(&entry.name))
             .and_then(|node| Entry::of_descriptor(node, entry.name.clone()));
         Ok(target.unwrap_or(entry))
     }
 }
 
-impl Iterator for Listing {
+impl Iterator for Entries<'_> {
     type Item = Result<Entry, VfsError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let looked = match self.directory.read()? {
+            let looked = match self.listing.directory.read()? {
                 Ok(entry) if matches!(entry.file_name().to_bytes(), b"." | b"..") => continue,
                 Ok(entry) => self.look(entry.file_name()),
                 Err(errno) => Err(errno),
@@ -62,7 +71,7 @@ impl Iterator for Listing {
             match looked {
                 // Removed since the kernel named it.
                 Err(Errno::NOENT) => {}
-                looked => return Some(looked.explain(ACTION, &self.path)),
+                looked => return Some(looked.explain(ACTION, &self.listing.path)),
             }
         }
     }

@@ -1,9 +1,11 @@
 //! One account's file tree: every path that a client names is resolved here, beneath the account's
 //! root, by the kernel's own rule (`openat2` with `RESOLVE_BENEATH`), so that no `..`, no link and
-//! no race with a link leads out. No FTP, no async: the calls block and are made from blocking
+//! no race with a link leads out. Work on a tree is done with its account's credentials: [`Tree::act`]
+//! is the only way to a [`Vfs`]. No FTP, no async: the calls block and are made from blocking
 //! threads.
 
 mod change;
+mod credentials;
 mod entry;
 mod error;
 mod list;
@@ -11,9 +13,10 @@ mod path;
 mod resolve;
 
 pub use change::Write;
+pub use credentials::{Credentials, CredentialsError, Owner};
 pub use entry::{Entry, Kind};
 pub use error::{ErrorKind, VfsError};
-pub use list::Listing;
+pub use list::{Entries, Listing};
 pub use path::VirtualPath;
 
 use std::fs::File;
@@ -25,22 +28,50 @@ use rustix::fs::{AtFlags, FileType, OFlags};
 
 use error::Explain as _;
 
-/// One account's file tree. Cheap to clone; clones share the root's descriptor.
+/// One account's file tree, and as whom it is used. Cheap to clone; clones share the root's
+/// descriptor.
 #[derive(Debug, Clone)]
+pub struct Tree {
+    vfs: Arc<Vfs>,
+    credentials: Option<Arc<Credentials>>,
+}
+
+impl Tree {
+    /// Opens the tree under `root`, which may itself be reached by links, and by directories that
+    /// only the daemon may search. With credentials, all work in it is done with them.
+    pub fn open(root: &Path, credentials: Option<Arc<Credentials>>) -> Result<Tree, VfsError> {
+        let tree = Tree {
+            vfs: Arc::new(Vfs {
+                root: resolve::root(root)?,
+            }),
+            credentials,
+        };
+        // A kernel that cannot confine, or a root that cannot be searched, shows itself now and not
+        // in the midst of things.
+        tree.act(|vfs| resolve::usable(&vfs.root, root))?;
+        Ok(tree)
+    }
+
+    /// Does work on the tree as its account. Not to be nested.
+    pub fn act<T>(&self, work: impl FnOnce(&Vfs) -> Result<T, VfsError>) -> Result<T, VfsError> {
+        let worn = match &self.credentials {
+            Some(credentials) => Some(credentials.wear().map_err(VfsError::Credentials)?),
+            None => None,
+        };
+        let done = work(&self.vfs);
+        drop(worn);
+        done
+    }
+}
+
+/// One account's file tree while a thread works on it with the account's credentials.
+#[derive(Debug)]
 pub struct Vfs {
     /// `O_PATH` descriptor: the tree stays this one even if the root's path is renamed.
-    root: Arc<OwnedFd>,
+    root: OwnedFd,
 }
 
 impl Vfs {
-    /// Opens the tree under `root`, which may itself be reached by links.
-    pub fn open(root: &Path) -> Result<Vfs, VfsError> {
-        let descriptor = resolve::root(root)?;
-        Ok(Vfs {
-            root: Arc::new(descriptor),
-        })
-    }
-
     /// What is at `path`, following links as long as they stay inside the root.
     pub fn metadata(&self, path: &VirtualPath) -> Result<Entry, VfsError> {
         let action = "look at";
@@ -54,9 +85,9 @@ impl Vfs {
         resolve::enterable(&self.root, path).explain("enter", path)
     }
 
-    /// The entries of the directory at `path`, without "." and "..", in the kernel's order.
+    /// Opens the directory at `path` to read its entries.
     pub fn list(&self, path: &VirtualPath) -> Result<Listing, VfsError> {
-        Listing::open(Arc::clone(&self.root), path)
+        Listing::open(self, path)
     }
 
     /// Opens the regular file at `path` for reading, and tells its size in bytes.

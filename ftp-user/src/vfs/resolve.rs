@@ -24,14 +24,17 @@ pub(super) const NEW_DIRECTORY: Mode = Mode::from_bits_retain(0o777);
 /// Opens the directory at `path`, which the admin names and which may be reached by any links.
 pub(super) fn root(path: &Path) -> Result<OwnedFd, VfsError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = openat(CWD, path, flags, Mode::empty()).map_err(|source| VfsError::Root {
+    openat(CWD, path, flags, Mode::empty()).map_err(|source| VfsError::Root {
         path: path.to_owned(),
         source,
-    })?;
-    // Ask for "./." now: a kernel that cannot confine, or a root that cannot be searched, shows
-    // itself at start and not in the first client's session.
-    match open_beneath(&root, b"./.", flags, Mode::empty()) {
-        Ok(_) => Ok(root),
+    })
+}
+
+/// Whether paths beneath `root`, the directory at `path`, can be resolved.
+pub(super) fn usable(root: impl AsFd, path: &Path) -> Result<(), VfsError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    match open_beneath(root, b"./.", flags, Mode::empty()) {
+        Ok(_) => Ok(()),
         Err(source @ (Errno::NOSYS | Errno::PERM)) => Err(VfsError::NoOpenat2 { source }),
         Err(source) => Err(VfsError::Root {
             path: path.to_owned(),

@@ -14,20 +14,20 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// `outside/secret` beside `root`, which is what the Vfs serves.
-struct Tree {
+/// `outside/secret` beside `root`, which is what is served.
+struct Site {
     dir: TempDir,
-    vfs: Vfs,
+    vfs: Arc<Vfs>,
 }
 
-impl Tree {
-    fn new() -> Tree {
+impl Site {
+    fn new() -> Site {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("root")).unwrap();
         fs::create_dir(dir.path().join("outside")).unwrap();
         fs::write(dir.path().join("outside/secret"), "secret").unwrap();
-        let vfs = Vfs::open(&dir.path().join("root")).unwrap();
-        Tree { dir, vfs }
+        let vfs = Tree::open(&dir.path().join("root"), None).unwrap().vfs;
+        Site { dir, vfs }
     }
 
     fn real(&self, path: impl AsRef<OsStr>) -> PathBuf {
@@ -43,8 +43,9 @@ impl Tree {
     }
 
     fn names(&self, path: &str) -> BTreeMap<Vec<u8>, Kind> {
-        let listing = self.vfs.list(&at(path)).unwrap();
-        listing
+        let mut listing = self.vfs.list(&at(path)).unwrap();
+        let entries = listing.entries(&self.vfs);
+        entries
             .map(|entry| entry.map(|entry| (entry.name, entry.kind)).unwrap())
             .collect()
     }
@@ -76,19 +77,22 @@ fn content(mut file: File) -> String {
 
 #[test]
 fn a_root_must_be_a_directory() {
-    let tree = Tree::new();
-    refused(Vfs::open(&tree.real("nothing")), ErrorKind::NotFound);
+    let tree = Site::new();
+    refused(Tree::open(&tree.real("nothing"), None), ErrorKind::NotFound);
     tree.file("file", "");
-    refused(Vfs::open(&tree.real("file")), ErrorKind::NotADirectory);
+    refused(
+        Tree::open(&tree.real("file"), None),
+        ErrorKind::NotADirectory,
+    );
     // The admin may point to it through a link, an absolute one too.
     symlink(tree.real("."), tree.dir.path().join("link")).unwrap();
-    let vfs = Vfs::open(&tree.dir.path().join("link")).unwrap();
+    let vfs = Tree::open(&tree.dir.path().join("link"), None).unwrap().vfs;
     assert!(vfs.open_read(&at("file")).is_ok());
 }
 
 #[test]
 fn reads_regular_files_and_tells_their_size() {
-    let tree = Tree::new();
+    let tree = Site::new();
     tree.file("a", "hello");
     let (file, size) = tree.vfs.open_read(&at("a")).unwrap();
     assert_eq!(size, 5);
@@ -102,7 +106,7 @@ fn reads_regular_files_and_tells_their_size() {
 
 #[test]
 fn fifos_sockets_and_devices_are_never_opened() {
-    let tree = Tree::new();
+    let tree = Site::new();
     let fifo = FileType::Fifo;
     rustix::fs::mknodat(
         rustix::fs::CWD,
@@ -124,7 +128,7 @@ fn fifos_sockets_and_devices_are_never_opened() {
 
 #[test]
 fn metadata_tells_what_stat_tells() {
-    let tree = Tree::new();
+    let tree = Site::new();
     tree.file("a", "hello");
     fs::set_permissions(tree.real("a"), fs::Permissions::from_mode(0o4640)).unwrap();
     fs::hard_link(tree.real("a"), tree.real("b")).unwrap();
@@ -156,7 +160,7 @@ fn metadata_tells_what_stat_tells() {
 
 #[test]
 fn lists_every_kind_and_shows_links_as_what_they_lead_to() {
-    let tree = Tree::new();
+    let tree = Site::new();
     fs::create_dir(tree.real("sub")).unwrap();
     tree.file("file", "12345");
     tree.link("file", "to-file");
@@ -181,7 +185,8 @@ fn lists_every_kind_and_shows_links_as_what_they_lead_to() {
     .into();
     assert_eq!(tree.names("/"), expected);
     // A link that climbs within the root, in a directory reached by a link.
-    let up = tree.vfs.list(&at("to-dir")).unwrap().next().unwrap();
+    let mut listing = tree.vfs.list(&at("to-dir")).unwrap();
+    let up = listing.entries(&tree.vfs).next().unwrap();
     let up = up.unwrap();
     assert_eq!((up.kind, up.size), (Kind::File, 5));
     refused(tree.vfs.list(&at("file")), ErrorKind::NotADirectory);
@@ -190,7 +195,7 @@ fn lists_every_kind_and_shows_links_as_what_they_lead_to() {
 
 #[test]
 fn lists_more_entries_than_a_buffer_holds() {
-    let tree = Tree::new();
+    let tree = Site::new();
     for number in 0..3000 {
         tree.file(format!("{number:0100}"), "");
     }
@@ -199,23 +204,23 @@ fn lists_more_entries_than_a_buffer_holds() {
 
 #[test]
 fn entries_that_disappear_while_listing_are_left_out() {
-    let tree = Tree::new();
+    let tree = Site::new();
     for number in 0..100 {
         tree.file(format!("{number}"), "");
     }
     let mut listing = tree.vfs.list(&at("/")).unwrap();
-    let first = listing.next().unwrap().unwrap();
+    let first = listing.entries(&tree.vfs).next().unwrap().unwrap();
     // The other names are in the buffer already; their files are not on the disk any more.
     for entry in fs::read_dir(tree.real(".")).unwrap() {
         fs::remove_file(entry.unwrap().path()).unwrap();
     }
     assert_eq!(first.kind, Kind::File);
-    assert_eq!(listing.count(), 0);
+    assert_eq!(listing.entries(&tree.vfs).count(), 0);
 }
 
 #[test]
 fn serves_names_byte_for_byte() {
-    let tree = Tree::new();
+    let tree = Site::new();
     let longest = [b'x'; 255];
     let names: [&[u8]; 6] = [
         b"\xff\xfe not UTF-8",
@@ -242,7 +247,7 @@ fn serves_names_byte_for_byte() {
 
 #[test]
 fn names_too_long_for_the_file_system_are_bad_names() {
-    let tree = Tree::new();
+    let tree = Site::new();
     let path = at([b'x'; 256]);
     refused(tree.vfs.open_read(&path), ErrorKind::BadName);
     refused(
@@ -258,7 +263,7 @@ fn names_too_long_for_the_file_system_are_bad_names() {
 
 #[test]
 fn writes_where_it_was_told_to() {
-    let tree = Tree::new();
+    let tree = Site::new();
     let path = at("a");
     let put = |how, text: &str| -> Result<(), VfsError> {
         let mut file = tree.vfs.open_write(&path, how)?;
@@ -303,7 +308,7 @@ fn writes_where_it_was_told_to() {
 
 #[test]
 fn unique_files_are_new_and_inside_the_directory() {
-    let tree = Tree::new();
+    let tree = Site::new();
     fs::create_dir(tree.real("d")).unwrap();
     let (first, mut file) = tree.vfs.create_unique(&at("d")).unwrap();
     file.write_all(b"1").unwrap();
@@ -318,7 +323,7 @@ fn unique_files_are_new_and_inside_the_directory() {
 
 #[test]
 fn makes_removes_and_renames() {
-    let tree = Tree::new();
+    let tree = Site::new();
     let vfs = &tree.vfs;
     vfs.make_dir(&at("d")).unwrap();
     refused(vfs.make_dir(&at("d")), ErrorKind::Exists);
@@ -352,7 +357,7 @@ fn makes_removes_and_renames() {
 
 #[test]
 fn links_out_of_the_root_lead_nowhere() {
-    let tree = Tree::new();
+    let tree = Site::new();
     let outside = tree.dir.path().join("outside");
     tree.link("../outside", "dir");
     tree.link(outside.to_str().unwrap(), "absolute-dir");
@@ -390,7 +395,7 @@ fn links_out_of_the_root_lead_nowhere() {
 
 #[test]
 fn links_inside_the_root_are_followed_for_reading_and_writing() {
-    let tree = Tree::new();
+    let tree = Site::new();
     fs::create_dir(tree.real("d")).unwrap();
     tree.file("d/f", "old");
     tree.link("d/f", "link");
@@ -419,7 +424,7 @@ impl Drop for StopOnDrop<'_> {
 
 #[test]
 fn nothing_leads_out_while_links_are_swapped() {
-    let tree = Tree::new();
+    let tree = Site::new();
     // "x" is now a directory of the tree, now a link to the directory outside; "y" is such a link
     // behind a "..", where openat2 has to start over (EAGAIN).
     fs::create_dir(tree.real("in")).unwrap();

@@ -10,10 +10,8 @@ const HASH: &str =
 
 fn user(name: &str) -> User {
     User {
-        name: name.to_owned(),
-        hash: HASH.parse().unwrap(),
-        root: "/srv".into(),
         rights: Rights::READ_ONLY,
+        ..User::new(name, HASH.parse().unwrap(), "/srv")
     }
 }
 
@@ -60,6 +58,39 @@ fn adds_changes_removes_and_keeps_the_rest() {
     assert!(names(&file).is_empty());
     // Nothing but the file is left behind.
     assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+}
+
+#[test]
+fn every_setting_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = UsersFile::new(dir.path().join("users.toml"));
+    let full = User {
+        uid: Some("alice".parse().unwrap()),
+        gid: Some("1000".parse().unwrap()),
+        umask: Some("027".parse().unwrap()),
+        allow: vec!["192.0.2.0/24".parse().unwrap(), "::1".parse().unwrap()],
+        passive_ports: Some("30000-30010,30012".parse().unwrap()),
+        fxp: vec!["198.51.100.7".parse().unwrap()],
+        disabled: true,
+        limits: AccountLimits {
+            sessions: Some(0),
+            upload_rate: Some("1500KB".parse().unwrap()),
+            quota_files: Some(10),
+            ..AccountLimits::default()
+        },
+        ..user("alice")
+    };
+    file.add(full.clone()).unwrap();
+    file.add(user("bob")).unwrap();
+    assert_eq!(file.load().unwrap().0, [full, user("bob")]);
+    file.change("alice", |alice| *alice = user("alice"))
+        .unwrap();
+    assert_eq!(file.load().unwrap().0, [user("alice"), user("bob")]);
+    let text = fs::read_to_string(dir.path().join("users.toml")).unwrap();
+    assert!(
+        !text.contains("limits") && !text.contains("disabled"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -165,6 +196,16 @@ fn problems_are_named_with_their_place() {
     let said = problems("[[user]]\nname = \"a\"\nhash = \"x\"\nroot = \"/\"\n");
     assert!(
         said[0].starts_with("u.toml:3:8: not a password hash"),
+        "{said:?}"
+    );
+    let said = problems(&entry("a", "root = \"/a\"\nallow = [\"here\"]"));
+    assert!(
+        said[0].starts_with("u.toml:5:9: \"here\" is not a network"),
+        "{said:?}"
+    );
+    let said = problems(&entry("a", "root = \"/a\"\n[user.limits]\nquota = 1"));
+    assert!(
+        said[0].starts_with("u.toml:6:1: unknown field `quota`"),
         "{said:?}"
     );
     let said = problems(&entry("a", "root = \"/a\"\nrights = \"some\""));

@@ -9,7 +9,7 @@ mod ports;
 mod tls;
 mod transfers;
 
-use crate::auth::{Accounts, Hash, Password, Rights, User, UsersFile};
+use crate::auth::{Accounts, Hash, Password, User, UsersFile};
 use crate::config::{Anonymous, Config};
 use crate::pinholes::Pinholes;
 use crate::server::{bind_all, serve_on};
@@ -45,18 +45,14 @@ impl Server {
         let users = files.path().join("users.toml");
         let root = files.path().join("root");
         std::fs::create_dir(&root).unwrap();
+        let hash = Hash::new(&Password::new(b"secret".to_vec())).unwrap();
         UsersFile::new(&users)
-            .add(User {
-                name: "alice".into(),
-                hash: Hash::new(&Password::new(b"secret".to_vec())).unwrap(),
-                root: root.clone(),
-                rights: Rights::ALL,
-            })
+            .add(User::new("alice", hash, &root))
             .unwrap();
         let mut config = Config {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             users: Some(users),
-            anonymous: Some(Anonymous { root }),
+            anonymous: Some(Anonymous::new(root)),
             ..Config::default()
         };
         config.enforce.enabled = false;

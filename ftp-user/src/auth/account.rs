@@ -1,0 +1,187 @@
+//! One account: who it is, what it may do where, and as whom. Made from settings when they are loaded.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustix::fs::Mode;
+
+use super::owner::owner;
+use super::{AuthError, Rights, User};
+use crate::config::{AccountLimits, Anonymous, Config, Network, PortSet, Principal, Umask};
+use crate::vfs::{Credentials, Tree, VfsError};
+
+/// Somebody who may log in, and what they may do where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// The name that logs in; "anonymous" for anonymous sessions.
+    pub name: String,
+    /// The directory on this host that they see as "/".
+    pub root: PathBuf,
+    /// What they may do in it.
+    pub rights: Rights,
+    /// As whom they do it; `None`: as the daemon itself.
+    pub credentials: Option<Arc<Credentials>>,
+    /// Where they may log in from; empty: from anywhere.
+    pub allow: Vec<Network>,
+    /// Which of the passive ports they get; `None`: any.
+    pub passive_ports: Option<PortSet>,
+    /// Where PORT and EPRT may lead beside their own address.
+    pub fxp: Vec<Network>,
+    /// Whether they are kept out.
+    pub disabled: bool,
+    /// What they may use.
+    pub limits: AccountLimits,
+}
+
+impl Account {
+    pub(super) fn of_user(user: &User, config: &Config) -> Result<Account, AuthError> {
+        let unusable = |problem| AuthError::Unusable {
+            account: user.name.clone(),
+            problem,
+        };
+        let all = &config.passive.ports;
+        if let Some(ports) = &user.passive_ports
+            && let Some(port) = ports.outside(all)
+        {
+            let problem = format!("its port {port} is not among passive.ports, {all}");
+            return Err(unusable(problem));
+        }
+        let (uid, gid) = (user.uid.as_ref(), user.gid.as_ref());
+        Ok(Account {
+            name: user.name.clone(),
+            root: user.root.clone(),
+            rights: user.rights,
+            credentials: credentials(uid, gid, user.umask).map_err(unusable)?,
+            allow: user.allow.clone(),
+            passive_ports: user.passive_ports.clone(),
+            fxp: user.fxp.clone(),
+            disabled: user.disabled,
+            limits: user.limits.or(config.limits.account),
+        })
+    }
+
+    pub(super) fn anonymous(settings: &Anonymous, config: &Config) -> Result<Account, AuthError> {
+        let (uid, gid) = (settings.uid.as_ref(), settings.gid.as_ref());
+        let credentials = credentials(uid, gid, None);
+        Ok(Account {
+            name: "anonymous".to_owned(),
+            root: settings.root.clone(),
+            rights: Rights::READ_ONLY,
+            credentials: credentials.map_err(|problem| AuthError::Unusable {
+                account: "anonymous".to_owned(),
+                problem,
+            })?,
+            allow: Vec::new(),
+            passive_ports: None,
+            fxp: Vec::new(),
+            disabled: false,
+            limits: settings.limits.or(config.limits.account),
+        })
+    }
+
+    /// Opens their file tree.
+    pub fn tree(&self) -> Result<Tree, VfsError> {
+        Tree::open(&self.root, self.credentials.clone())
+    }
+
+    /// Why somebody at `client` who knows the password is not let in all the same. For the log: who
+    /// asks is told nothing.
+    pub fn objection(&self, client: IpAddr) -> Option<&'static str> {
+        if self.disabled {
+            return Some("the account is disabled");
+        }
+        let welcome = self.allow.iter().any(|network| network.contains(client));
+        (!self.allow.is_empty() && !welcome).then_some("the address is not among those allowed")
+    }
+}
+
+fn credentials(
+    uid: Option<&Principal>,
+    gid: Option<&Principal>,
+    umask: Option<Umask>,
+) -> Result<Option<Arc<Credentials>>, String> {
+    let owner = owner(uid, gid)?;
+    let umask = umask.map(|umask| Mode::from_raw_mode(umask.0));
+    let any = owner.is_some() || umask.is_some();
+    Ok(any.then(|| Arc::new(Credentials { owner, umask })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASH: &str =
+        "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+
+    fn user() -> User {
+        User::new("alice", HASH.parse().unwrap(), "/srv")
+    }
+
+    fn account(user: &User) -> Result<Account, String> {
+        Account::of_user(user, &Config::default()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn plain_accounts_wear_nothing() {
+        let plain = account(&user()).unwrap();
+        assert_eq!(plain.credentials, None);
+        assert_eq!(plain.objection("192.0.2.1".parse().unwrap()), None);
+        let masked = User {
+            umask: Some(Umask(0o077)),
+            ..user()
+        };
+        let credentials = account(&masked).unwrap().credentials.unwrap();
+        assert_eq!(credentials.owner, None);
+        assert_eq!(credentials.umask, Some(Mode::from_raw_mode(0o077)));
+    }
+
+    #[test]
+    fn what_cannot_be_is_said_with_the_name() {
+        let stranger = User {
+            uid: Some("nobody here".parse().unwrap()),
+            ..user()
+        };
+        let said = account(&stranger).unwrap_err();
+        assert!(
+            said.contains("\"alice\"") && said.contains("no user"),
+            "{said}"
+        );
+        let beyond = User {
+            passive_ports: Some("49999-50001".parse().unwrap()),
+            ..user()
+        };
+        let said = account(&beyond).unwrap_err();
+        assert!(
+            said.contains("50001") && said.contains("30000-50000"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn who_is_not_welcome() {
+        let home = User {
+            allow: vec![
+                "192.0.2.0/24".parse().unwrap(),
+                "2001:db8::/32".parse().unwrap(),
+            ],
+            ..user()
+        };
+        let home = account(&home).unwrap();
+        assert_eq!(home.objection("192.0.2.9".parse().unwrap()), None);
+        assert_eq!(home.objection("2001:db8::9".parse().unwrap()), None);
+        let elsewhere = home.objection("192.0.3.9".parse().unwrap()).unwrap();
+        assert!(elsewhere.contains("address"));
+        let disabled = User {
+            disabled: true,
+            ..user()
+        };
+        let disabled = account(&disabled).unwrap();
+        assert!(
+            disabled
+                .objection("192.0.2.9".parse().unwrap())
+                .unwrap()
+                .contains("disabled")
+        );
+    }
+}

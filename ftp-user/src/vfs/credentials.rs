@@ -1,0 +1,259 @@
+//! As whom files are made, read and changed: credentials that a thread wears while it works on an
+//! account's tree. The only place that changes a thread's credentials.
+//!
+//! The kernel keeps credentials per thread; libc's `setresuid` changes all of them, so the thread's
+//! own calls are used. The effective ids are changed, not only the file system's (`setfsuid`): a
+//! change of the effective user away from root clears the *whole* effective capability set
+//! (capabilities(7)), also `CAP_SYS_RESOURCE`, which would pass over disk quotas and reserved
+//! blocks; and it reports errors. The real user stays, so no account can signal or trace us.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::sync::OnceLock;
+
+use rustix::fs::Mode;
+use rustix::io::Errno;
+use rustix::process::{Gid, Uid, getegid, geteuid, getgroups};
+use rustix::thread::{
+    CapabilitySet, UnshareFlags, capabilities, set_thread_groups, set_thread_res_gid,
+    set_thread_res_uid, unshare_unsafe,
+};
+
+/// What an account's files are made, read and changed with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// `None`: the daemon's own user.
+    pub owner: Option<Owner>,
+    /// Permission bits that new files and directories do not get; `None`: the daemon's own.
+    pub umask: Option<Mode>,
+}
+
+/// A user of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// The user.
+    pub uid: Uid,
+    /// The group of new files.
+    pub gid: Gid,
+    /// Supplementary groups.
+    pub groups: Vec<Gid>,
+}
+
+/// Why credentials cannot be worn.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialsError {
+    /// The kernel does not let us.
+    #[error(
+        "this process may not take on another user's ids ({0}): run it as root, or grant it \
+         CAP_SETUID and CAP_SETGID"
+    )]
+    Refused(Errno),
+    /// They would change nothing: files would be opened with more rights than the user's.
+    #[error(
+        "with another user's ids this process keeps {0:?}, so file permissions would not hold: \
+         run it as root, or without those capabilities"
+    )]
+    Mighty(CapabilitySet),
+    /// A thread cannot have a umask of its own.
+    #[error("a umask per account needs unshare(CLONE_FS), which was refused: {0}")]
+    Umask(Errno),
+}
+
+/// What passes over file permissions: `CAP_FS_MASK` in the kernel's include/linux/capability.h.
+const MIGHTY: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::DAC_READ_SEARCH)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::LINUX_IMMUTABLE)
+    .union(CapabilitySet::MKNOD)
+    .union(CapabilitySet::MAC_OVERRIDE);
+
+impl Credentials {
+    /// Wears them once, and says what is in the way: for the start, so that no session has to.
+    pub fn try_on(&self) -> Result<(), CredentialsError> {
+        let refused = CredentialsError::Refused;
+        if self.umask.is_some() {
+            own_umask().map_err(CredentialsError::Umask)?;
+        }
+        let worn = self.wear().map_err(refused)?;
+        let kept = capabilities(None).map_err(refused)?.effective & MIGHTY;
+        drop(worn);
+        if self.owner.is_some() && !kept.is_empty() {
+            return Err(CredentialsError::Mighty(kept));
+        }
+        Ok(())
+    }
+
+    /// This thread's credentials until the guard is dropped. Not to be nested: who wears an
+    /// account's has no right to change them again.
+    pub(super) fn wear(&self) -> Result<Worn, Errno> {
+        let mut worn = Worn::default();
+        if let Some(owner) = &self.owner {
+            // Before any change, so that whatever is changed is changed back.
+            worn.own = Some(own()?);
+            // The user last: with it goes the right to change the others.
+            set_thread_groups(&owner.groups)?;
+            set_thread_res_gid(None, owner.gid, None)?;
+            set_thread_res_uid(None, owner.uid, None)?;
+        }
+        if let Some(umask) = self.umask {
+            own_umask()?;
+            worn.umask = Some(rustix::process::umask(umask));
+        }
+        Ok(worn)
+    }
+}
+
+/// Credentials on this thread; its drop puts the daemon's own back.
+#[derive(Debug, Default)]
+#[must_use = "they are taken off at once otherwise"]
+pub(super) struct Worn {
+    own: Option<&'static Owner>,
+    umask: Option<Mode>,
+    /// Credentials are the thread's: the guard stays on it.
+    _thread: PhantomData<*const ()>,
+}
+
+impl Drop for Worn {
+    fn drop(&mut self) {
+        if let Some(umask) = self.umask {
+            rustix::process::umask(umask);
+        }
+        let Some(own) = self.own else { return };
+        // The user first: with it comes the right to change the others.
+        let restored = set_thread_res_uid(None, own.uid, None)
+            .and_then(|()| set_thread_res_gid(None, own.gid, None))
+            .and_then(|()| set_thread_groups(&own.groups));
+        if let Err(errno) = restored {
+            // The next account's work on this thread would be done as this one.
+            tracing::error!(%errno, "cannot take an account's user off a thread; ending now");
+            std::process::abort();
+        }
+    }
+}
+
+/// The daemon's own ids, which never change. First asked for before any thread wears others.
+fn own() -> Result<&'static Owner, Errno> {
+    static OWN: OnceLock<Owner> = OnceLock::new();
+    if let Some(own) = OWN.get() {
+        return Ok(own);
+    }
+    let groups = getgroups()?;
+    Ok(OWN.get_or_init(|| Owner {
+        uid: geteuid(),
+        gid: getegid(),
+        groups,
+    }))
+}
+
+/// Gives this thread a umask that it shares with no other.
+fn own_umask() -> Result<(), Errno> {
+    thread_local! {
+        static UNSHARED: Cell<bool> = const { Cell::new(false) };
+    }
+    if !UNSHARED.get() {
+        // SAFETY: CLONE_FS parts the thread's umask, working directory and root from the other
+        // threads'. No descriptor and no memory is concerned, and nothing here uses the working
+        // directory after the start.
+        unsafe { unshare_unsafe(UnshareFlags::FS) }?;
+        UNSHARED.set(true);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    fn somebody() -> Credentials {
+        Credentials {
+            owner: Some(Owner {
+                uid: Uid::from_raw(12_345),
+                gid: Gid::from_raw(12_346),
+                groups: vec![Gid::from_raw(12_347)],
+            }),
+            umask: Some(Mode::from_raw_mode(0o027)),
+        }
+    }
+
+    fn is_root() -> bool {
+        let root = geteuid().is_root();
+        if !root {
+            eprintln!("skipped: only root may become somebody else");
+        }
+        root
+    }
+
+    /// Everything that the kernel asks when this thread opens a file.
+    fn present() -> (Uid, Gid, Vec<Gid>, CapabilitySet, Mode) {
+        let umask = rustix::process::umask(Mode::empty());
+        rustix::process::umask(umask);
+        let effective = capabilities(None).unwrap().effective;
+        (geteuid(), getegid(), getgroups().unwrap(), effective, umask)
+    }
+
+    #[test]
+    fn are_taken_off_however_the_work_ends() {
+        if !is_root() {
+            return;
+        }
+        own_umask().unwrap();
+        let before = present();
+        somebody().try_on().unwrap();
+        assert_eq!(present(), before);
+        let worn = somebody().wear().unwrap();
+        let (uid, gid, groups, effective, umask) = present();
+        assert_eq!((uid.as_raw(), gid.as_raw()), (12_345, 12_346));
+        assert_eq!(groups, [Gid::from_raw(12_347)]);
+        assert_eq!(umask, Mode::from_raw_mode(0o027));
+        assert!(effective.is_empty(), "{effective:?}");
+        // Nesting is refused, and undoes nothing.
+        assert_eq!(somebody().wear().map(drop), Err(Errno::PERM));
+        drop(worn);
+        assert_eq!(present(), before);
+
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let _worn = somebody().wear().unwrap();
+            assert_ne!(geteuid(), before.0, "a panic comes next");
+            std::panic::resume_unwind(Box::new(()));
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(present(), before);
+    }
+
+    #[test]
+    fn files_are_made_and_refused_as_the_user() {
+        if !is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+        let secret = dir.path().join("secret");
+        fs::write(&secret, "root's").unwrap();
+        fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
+        let made = dir.path().join("made");
+
+        let (ask, asked) = std::sync::mpsc::channel();
+        let path = secret.clone();
+        let other = std::thread::spawn(move || asked.recv().map(|()| fs::read(path).unwrap()));
+
+        let worn = somebody().wear().unwrap();
+        let refused = fs::read(&secret).unwrap_err();
+        fs::write(&made, "").unwrap();
+        // Other threads go on with their own meanwhile.
+        ask.send(()).unwrap();
+        assert_eq!(other.join().unwrap().unwrap(), b"root's");
+        drop(worn);
+
+        assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied);
+        let made = fs::metadata(made).unwrap();
+        assert_eq!((made.uid(), made.gid()), (12_345, 12_346));
+        assert_eq!(made.mode() & 0o777, 0o640);
+        assert_eq!(fs::read(&secret).unwrap(), b"root's");
+    }
+}
