@@ -212,6 +212,20 @@ impl Tuple {
         }
     }
 
+    /// Whether both are the same, compared word by word. A comparison of the whole becomes loads of
+    /// eight bytes on this target, which wait for the two stores of four that they need: five
+    /// nanoseconds for every packet of a connection.
+    #[inline(always)]
+    pub const fn is(&self, other: &Self) -> bool {
+        let (a, b) = (&self.client.0, &other.client.0);
+        let client = (a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]);
+        let (a, b) = (&self.server.0, &other.server.0);
+        let server = (a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]);
+        let ports = (self.client_port_be ^ other.client_port_be)
+            | (self.server_port_be ^ other.server_port_be);
+        client | server | ports as u32 == 0
+    }
+
     /// Where [`map::ESTABLISHED`] remembers this connection. Both ports, because one server port
     /// serves many clients at a time.
     #[inline(always)]

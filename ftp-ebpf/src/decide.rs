@@ -127,24 +127,33 @@ pub fn admit<F: Frame, W: World>(frame: &F, world: &W) -> Outcome {
         Err(reason) => return reason.into(),
     };
     let port = segment.server_port();
-    if world.guarded(Ports::word(port)) & Ports::bit(port) == 0 {
+    if !is_guarded(world, port) {
         return Reason::NotGuarded.into();
+    }
+    // Before anything is found wrong with it: what this host only forwards is none of its business.
+    if world.policy() & policy::CHECK_LOCAL != 0 {
+        match segment.server(frame) {
+            Ok(server) if server.is_loopback() || world.is_local(&server) => {}
+            Ok(_) => return Reason::NotLocal.into(),
+            Err(reason) => return reason.into(),
+        }
+    }
+    let kind = match segment.kind(frame) {
+        Ok(kind) => kind,
+        Err(reason) => return reason.into(),
+    };
+    // What a flood consists of leaves first, before anything is put together for it.
+    if kind == Kind::Syn && !is_awaited(world, port) {
+        return Reason::Closed.into();
     }
     let tuple = match segment.tuple(frame) {
         Ok(tuple) => tuple,
         Err(reason) => return reason.into(),
     };
-    if world.policy() & policy::CHECK_LOCAL != 0
-        && !tuple.server.is_loopback()
-        && !world.is_local(&tuple.server)
-    {
-        return Reason::NotLocal.into();
-    }
-    match segment.kind(frame) {
-        Ok(Kind::Syn) => connection_attempt(world, &tuple, port),
-        Ok(Kind::Segment) => segment_of_connection(world, &tuple).into(),
-        Ok(Kind::Probe) => Reason::Probe.into(),
-        Err(reason) => reason.into(),
+    match kind {
+        Kind::Syn => connection_attempt(world, &tuple),
+        Kind::Segment => segment_of_connection(world, &tuple).into(),
+        Kind::Probe => Reason::Probe.into(),
     }
 }
 
@@ -155,11 +164,10 @@ pub fn admit<F: Frame, W: World>(frame: &F, world: &W) -> Outcome {
 #[inline(always)]
 pub fn steer<W: World>(world: &W, tuple: &Tuple) -> Reason {
     let port = u16::from_be(tuple.server_port_be);
-    let (word, bit) = (Ports::word(port), Ports::bit(port));
-    if world.guarded(word) & bit == 0 {
+    if !is_guarded(world, port) {
         return Reason::NotGuarded;
     }
-    if world.waiting(word) & bit == 0 {
+    if !is_awaited(world, port) {
         return Reason::NotSteered;
     }
     let Some(row) = world.pinhole(&tuple.key(&world.client_mask())) else {
@@ -176,10 +184,18 @@ pub fn steer<W: World>(world: &W, tuple: &Tuple) -> Reason {
 }
 
 #[inline(always)]
-fn connection_attempt<W: World>(world: &W, tuple: &Tuple, port: u16) -> Outcome {
-    if world.waiting(Ports::word(port)) & Ports::bit(port) == 0 {
-        return Reason::Closed.into();
-    }
+fn is_guarded<W: World>(world: &W, port: u16) -> bool {
+    world.guarded(Ports::word(port)) & Ports::bit(port) != 0
+}
+
+/// Whether a pinhole waits on the port, for whomever.
+#[inline(always)]
+fn is_awaited<W: World>(world: &W, port: u16) -> bool {
+    world.waiting(Ports::word(port)) & Ports::bit(port) != 0
+}
+
+#[inline(always)]
+fn connection_attempt<W: World>(world: &W, tuple: &Tuple) -> Outcome {
     let key = tuple.key(&world.client_mask());
     let Some(row) = world.pinhole(&key) else {
         return Reason::WrongClient.into();

@@ -212,6 +212,25 @@ impl Segment {
         u16::from_be(self.server_port_be)
     }
 
+    /// The local address.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Segment::tuple`].
+    #[inline(always)]
+    pub fn server<F: Frame>(&self, frame: &F) -> Result<Address, Reason> {
+        match self.network {
+            Network::V4 => {
+                let ip: Ipv4 = frame.read(self.network_at).ok_or(Reason::Truncated)?;
+                Ok(Address::v4(ip.destination_be))
+            }
+            Network::V6 => {
+                let ip: Ipv6 = frame.read(self.network_at).ok_or(Reason::Truncated)?;
+                undisguised(ip.destination)
+            }
+        }
+    }
+
     /// Both ends of the connection.
     ///
     /// # Errors
@@ -228,11 +247,7 @@ impl Segment {
             }
             Network::V6 => {
                 let ip: Ipv6 = frame.read(self.network_at).ok_or(Reason::Truncated)?;
-                let (client, server) = (Address(ip.source), Address(ip.destination));
-                if client.is_v4() || server.is_v4() {
-                    return Err(Reason::Malformed);
-                }
-                (client, server)
+                (undisguised(ip.source)?, undisguised(ip.destination)?)
             }
         };
         if self.client_port_be == 0 {
@@ -391,6 +406,16 @@ const fn cut_short(fragment_end: usize) -> Reason {
     } else {
         Reason::TinyFragment
     }
+}
+
+/// An IPv6 address from the wire.
+#[inline(always)]
+fn undisguised(words: [u32; 4]) -> Result<Address, Reason> {
+    let address = Address(words);
+    if address.is_v4() {
+        return Err(Reason::Malformed);
+    }
+    Ok(address)
 }
 
 #[inline(always)]

@@ -8,7 +8,7 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use ftp_ebpf::{
-    decide::{self, World as _},
+    decide::{self, Outcome, World as _},
     reason::{Action, Reason},
 };
 
@@ -24,18 +24,35 @@ pub(crate) fn tcx_admit(ctx: TcContext) -> i32 {
     let Some(kernel) = Kernel::new(ctx.as_ptr()) else {
         return TC_ACT_SHOT;
     };
-    // SAFETY: this context's own, and not used after the pull below.
+    // SAFETY: this context's own, and not used after the pull in `tcx_pulled`.
     let frame = unsafe { Direct::new(ctx.data(), ctx.data_end()) };
-    let mut outcome = decide::admit(&frame, &kernel);
+    let outcome = decide::admit(&frame, &kernel);
     if matches!(outcome.reason, Reason::Truncated | Reason::TinyFragment)
         && frame.len() < ctx.len() as usize
     {
-        // If it fails, the packet stays unreadable, and is judged so.
-        let _ = ctx.pull_data(PULL_LEN.min(ctx.len()));
-        // SAFETY: as above, read again after the data has moved.
-        let frame = unsafe { Direct::new(ctx.data(), ctx.data_end()) };
-        outcome = decide::admit(&frame, &kernel);
+        return tcx_pulled(ctx.skb.skb) as i32;
     }
+    settle(&ctx, &kernel, outcome)
+}
+
+/// Decides about a packet whose headers lie beyond its first buffer. A global function, as
+/// [`tcx_tell`] is: inside of the program it would be a second copy of the whole decision.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn tcx_pulled(skb: *mut __sk_buff) -> u64 {
+    let ctx = TcContext::new(skb);
+    // If it fails, the packet stays unreadable, and is judged so.
+    let _ = ctx.pull_data(PULL_LEN.min(ctx.len()));
+    let Some(kernel) = Kernel::new(ctx.as_ptr()) else {
+        return TC_ACT_SHOT as u64;
+    };
+    // SAFETY: this context's own, read after the data has moved.
+    let frame = unsafe { Direct::new(ctx.data(), ctx.data_end()) };
+    settle(&ctx, &kernel, decide::admit(&frame, &kernel)) as u64
+}
+
+#[inline(always)]
+fn settle(ctx: &TcContext, kernel: &Kernel, outcome: Outcome) -> i32 {
     if report::is_news(&outcome) {
         tcx_tell(ctx.skb.skb, outcome.reason as u32, outcome.session);
     }
@@ -44,7 +61,8 @@ pub(crate) fn tcx_admit(ctx: TcContext) -> i32 {
         Action::Pass => TC_ACT_UNSPEC,
         Action::Admit => {
             if MARK.load() != 0 {
-                ctx.set_mark(MARK.load());
+                // SAFETY: the running program's own context.
+                unsafe { (*ctx.skb.skb).mark = MARK.load() };
             }
             TC_ACT_UNSPEC
         }

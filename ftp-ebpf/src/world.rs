@@ -128,7 +128,7 @@ impl World for Kernel {
         // SAFETY: points to a value of the map; a torn read is a miss, or harmless (see decide).
         ESTABLISHED
             .get_ptr(tuple.slot())
-            .is_some_and(|slot| unsafe { *slot == *tuple })
+            .is_some_and(|slot| unsafe { tuple.is(&*slot) })
     }
 
     #[inline(always)]

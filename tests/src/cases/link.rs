@@ -4,7 +4,7 @@ use ftp_ebpf::reason::Reason;
 
 use super::{
     Case, Host, Packet,
-    host::{CLOSED_PORT, EXCLUDED_PORT, GUARDED},
+    host::{CLOSED_PORT, EXCLUDED_PORT, GUARDED, HOLE_PORT, Hole},
     packet::{CUSTOMER_TAG, ETHERNET_LEN, PROVIDER_TAG, ethernet},
     truncations,
 };
@@ -84,14 +84,20 @@ fn ports() -> Vec<Case> {
                 }
             },
         ));
-        let source_zero = Packet::syn(family, CLOSED_PORT);
-        let client = source_zero.from.ip();
-        cases.push(Case::new(
-            format!("{family:?} SYN from source port 0"),
-            source_zero.from(client, 0).frame(),
-            Host::quiet(),
-            Reason::Malformed,
-        ));
+        // 0 stands for "nobody" in a claim: it must not take a pinhole, not even its own client's.
+        for (port, expected) in [
+            (CLOSED_PORT, Reason::Closed),
+            (HOLE_PORT, Reason::Malformed),
+        ] {
+            let syn = Packet::syn(family, port);
+            let client = syn.from.ip();
+            cases.push(Case::new(
+                format!("{family:?} SYN from source port 0 to port {port}"),
+                syn.from(client, 0).frame(),
+                Host::with(Hole::of_client(family)),
+                expected,
+            ));
+        }
     }
     cases
 }
