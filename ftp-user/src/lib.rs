@@ -2,13 +2,14 @@
 //! negotiated them.
 //!
 //! Who may know whom: `main` → `cli` → `server` → `session` → {`negotiate`, `transfer`, `auth`,
-//! `vfs`, `tls`}; `auth` → `vfs`; `negotiate` → `pinholes` → the layout shared with the kernel half. `proto` is pure: no
-//! sockets, no clock, no tokio. Only `pinholes` knows of eBPF.
+//! `vfs`, `tls`, `generation`}; `auth` → `vfs`; `negotiate` → `pinholes` → the layout shared with
+//! the kernel half. `proto` is pure: no sockets, no clock, no tokio. Only `pinholes` knows of eBPF.
 
 pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod generation;
 pub mod negotiate;
 pub mod pinholes;
 pub mod proto;

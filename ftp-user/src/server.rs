@@ -4,13 +4,13 @@
 
 mod admission;
 
-use crate::auth::Accounts;
 use crate::config::Config;
 use crate::control::ControlSocket;
+use crate::generation::Newest;
 use crate::pinholes::{Pinholes, SessionId};
 use crate::proto::{Code, Reply};
-use crate::session::{self, Context, Ends, Start, Stop};
-use crate::tls::{Tls, TlsError};
+pub use crate::session::Start;
+use crate::session::{self, Ends, Shared, Stop};
 use admission::Admission;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
@@ -43,9 +43,6 @@ pub enum ServeError {
         /// What the system said.
         source: io::Error,
     },
-    /// The certificate cannot be used.
-    #[error("TLS: {0}")]
-    Tls(#[from] TlsError),
     /// Nothing to listen on.
     #[error("there is no address to listen on; name one in `listen` or with --listen")]
     NoAddress,
@@ -62,47 +59,36 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// Serves until `stop` resolves, then ends every session with 421. Transfers may go on for
-/// `timeouts.drain`. Logs `listening on ADDR` for each address and `ready` once all are bound.
+/// Serves on `listeners` until `stop` resolves, then ends every session with 421. Transfers may go
+/// on for `timeouts.drain`. Logs `ready` once it accepts.
 pub async fn serve(
-    config: Arc<Config>,
-    accounts: Accounts,
+    listeners: Vec<Listener>,
+    newest: Newest,
     pinholes: Pinholes,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let tls = config.tls.as_ref().map(Tls::load).transpose()?;
-    let listeners = bind_all(&config)?;
-    tracing::info!("ready");
-    serve_on(listeners, tls, config, accounts, pinholes, stop).await;
-    Ok(())
-}
-
-/// Serves on sockets that listen already.
-pub(crate) async fn serve_on(
-    listeners: Vec<Listener>,
-    tls: Option<Tls>,
-    config: Arc<Config>,
-    accounts: Accounts,
-    pinholes: Pinholes,
-    stop: impl Future<Output = ()>,
-) {
     let (stop_sessions, stopping) = watch::channel(Stop::No);
-    let drain = config.timeouts.drain;
-    let admission = Arc::new(Admission::new(config.limits.clone()));
-    let context = Arc::new(Context {
-        config,
-        accounts,
-        tls: tls.map(Arc::new),
+    let admission = Arc::new(Admission::default());
+    let shared = Arc::new(Shared {
+        newest,
         pinholes,
         stop: stopping,
     });
 
     let (accepted, mut arrivals) = mpsc::channel(64);
     let mut acceptors = JoinSet::new();
-    for listener in listeners {
-        acceptors.spawn(accept(listener, accepted.clone()));
+    for Listener {
+        socket,
+        address,
+        start,
+    } in listeners
+    {
+        let socket = TcpListener::from_std(socket)
+            .map_err(|source| ServeError::Listen { address, source })?;
+        acceptors.spawn(accept(socket, start, accepted.clone()));
     }
     drop(accepted);
+    tracing::info!("ready");
 
     let mut sessions = JoinSet::new();
     let mut next_id: SessionId = 1;
@@ -115,11 +101,12 @@ pub(crate) async fn serve_on(
             Some((stream, ends, start)) = arrivals.recv() => {
                 let id = next_id;
                 next_id += 1;
-                match admission.admit(ends.client.ip()) {
+                let limits = &shared.newest.get().config.limits;
+                match admission.admit(ends.client.ip(), limits) {
                     Ok(ticket) => {
-                        let context = Arc::clone(&context);
+                        let shared = Arc::clone(&shared);
                         sessions.spawn(async move {
-                            session::run(ControlSocket(stream), id, ends, start, context).await;
+                            session::run(ControlSocket(stream), id, ends, start, shared).await;
                             drop(ticket);
                         });
                     }
@@ -135,6 +122,7 @@ pub(crate) async fn serve_on(
     // Nobody new, then everybody out.
     acceptors.shutdown().await;
     drop(arrivals);
+    let drain = shared.newest.get().config.timeouts.drain;
     tracing::info!(sessions = sessions.len(), "stopping");
     let by = Instant::now() + drain;
     stop_sessions.send_replace(Stop::By(by));
@@ -153,6 +141,7 @@ pub(crate) async fn serve_on(
         );
         sessions.shutdown().await;
     }
+    Ok(())
 }
 
 fn report(ended: Result<(), tokio::task::JoinError>) {
@@ -163,26 +152,45 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 
 /// A listening socket, and how its connections start.
 #[derive(Debug)]
-pub(crate) struct Listener {
-    pub(crate) socket: TcpListener,
-    start: Start,
+pub struct Listener {
+    socket: std::net::TcpListener,
+    /// Where it listens; the kernel chose the port if the configuration did not.
+    pub address: SocketAddr,
+    /// How its connections start.
+    pub start: Start,
 }
 
-/// Binds `listen` and then, for implicit TLS, `tls.listen`.
-pub(crate) fn bind_all(config: &Config) -> Result<Vec<Listener>, ServeError> {
+impl Listener {
+    /// Takes a socket that somebody else listens on for us.
+    pub fn given(socket: std::net::TcpListener, start: Start) -> io::Result<Listener> {
+        // tcp(7): only a listening socket says yes.
+        if !rustix::net::sockopt::socket_acceptconn(&socket)? {
+            return Err(io::Error::other("the socket does not listen"));
+        }
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
+        let with = match start {
+            Start::Clear => "",
+            Start::Tls => " with implicit TLS",
+        };
+        tracing::info!("listening on {address}{with}");
+        Ok(Listener {
+            socket,
+            address,
+            start,
+        })
+    }
+}
+
+/// Binds `listen` and then, for implicit TLS, `tls.listen`. Logs `listening on ADDR` for each.
+pub fn bind_all(config: &Config) -> Result<Vec<Listener>, ServeError> {
     let clear = config.listen.iter().map(|&address| (address, Start::Clear));
     let implicit = config.tls.iter().flat_map(|tls| &tls.listen);
     let addresses = clear.chain(implicit.map(|&address| (address, Start::Tls)));
     let mut listeners = Vec::new();
     for (address, start) in addresses {
-        let socket = bind(address).map_err(|source| ServeError::Listen { address, source })?;
-        // The kernel chose the port if the configuration did not.
-        let bound = socket.local_addr().unwrap_or(address);
-        match start {
-            Start::Clear => tracing::info!("listening on {bound}"),
-            Start::Tls => tracing::info!("listening on {bound} with implicit TLS"),
-        }
-        listeners.push(Listener { socket, start });
+        let bound = bind(address).and_then(|socket| Listener::given(socket, start));
+        listeners.push(bound.map_err(|source| ServeError::Listen { address, source })?);
     }
     if listeners.is_empty() {
         return Err(ServeError::NoAddress);
@@ -190,7 +198,7 @@ pub(crate) fn bind_all(config: &Config) -> Result<Vec<Listener>, ServeError> {
     Ok(listeners)
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -203,19 +211,22 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket.into())
 }
 
-async fn accept(listener: Listener, arrivals: mpsc::Sender<(TcpStream, Ends, Start)>) {
+async fn accept(
+    listener: TcpListener,
+    start: Start,
+    arrivals: mpsc::Sender<(TcpStream, Ends, Start)>,
+) {
     let mut complained = false;
     loop {
-        match listener.socket.accept().await {
+        match listener.accept().await {
             Ok((stream, peer)) => {
                 complained = false;
                 match prepare(&stream, peer) {
                     Ok(ends) => {
-                        if arrivals.send((stream, ends, listener.start)).await.is_err() {
+                        if arrivals.send((stream, ends, start)).await.is_err() {
                             return;
                         }
                     }
@@ -278,8 +289,8 @@ async fn turn_away(mut stream: TcpStream, why: &'static str) {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_taken_address_says_what_to_do() {
+    #[test]
+    fn a_taken_address_says_what_to_do() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let config = Config {
             listen: vec![taken.local_addr().unwrap()],

@@ -106,6 +106,11 @@ impl Daemon {
         lock(&self.said).iter().any(|line| wanted(line))
     }
 
+    /// How many lines it has logged that `wanted` holds for.
+    pub fn count_said(&self, wanted: impl Fn(&str) -> bool) -> usize {
+        lock(&self.said).iter().filter(|line| wanted(line)).count()
+    }
+
     /// Sends SIGTERM and waits; an error unless the daemon ends by itself, with status 0.
     pub fn stop(mut self) -> Result<()> {
         self.signal(Signal::TERM)?;

@@ -56,6 +56,11 @@ impl Accounts {
         self.inner.anonymous.clone()
     }
 
+    /// Whether nobody at all can log in.
+    pub fn is_empty(&self) -> bool {
+        self.inner.anonymous.is_none() && self.inner.users.is_empty()
+    }
+
     /// Whether USER with this name asks for the anonymous account: "anonymous" or "ftp", in any
     /// case.
     pub fn is_anonymous(name: &[u8]) -> bool {

@@ -4,12 +4,13 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use crate::auth::Accounts;
 use crate::config::Config;
+use crate::generation::GenerationError;
 
 /// Sentences about what works but is probably not wanted.
 pub(super) fn doubts(config: &Config, accounts: &Accounts) -> Vec<String> {
     let mut doubts = Vec::new();
-    if nobody_can_log_in(accounts) {
-        doubts.push(NOBODY.to_owned());
+    if accounts.is_empty() {
+        doubts.push(GenerationError::Nobody.to_string());
     }
     for user in accounts.users() {
         if let Err(error) = user.tree() {
@@ -44,15 +45,6 @@ pub(super) fn doubts(config: &Config, accounts: &Accounts) -> Vec<String> {
     doubts
 }
 
-/// What to do about [`nobody_can_log_in`].
-pub(super) const NOBODY: &str = "nobody can log in: name a directory for everybody with --root DIR or \
-    [anonymous] root, or a users file with users = \"FILE\" (`pinhole user add` makes one)";
-
-/// Whether there is neither an anonymous account nor a user.
-pub(super) fn nobody_can_log_in(accounts: &Accounts) -> bool {
-    accounts.anonymous().is_none() && accounts.users().next().is_none()
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -78,7 +70,7 @@ mod tests {
     #[test]
     fn each_doubt_is_said() {
         let mut config = Config::default();
-        assert_eq!(said(&config), [NOBODY]);
+        assert_eq!(said(&config), [GenerationError::Nobody.to_string()]);
 
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("users.toml");

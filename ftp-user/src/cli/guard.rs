@@ -7,6 +7,7 @@ use anyhow::bail;
 use super::load_config;
 use super::overrides::Locks;
 use super::signals::Stop;
+use super::systemd;
 use crate::config::PortSet;
 use crate::pinholes::kernel::{Guard, GuardOptions, MAX_CONTROL_PORTS};
 
@@ -87,6 +88,7 @@ async fn guard(options: &GuardOptions) -> anyhow::Result<()> {
         tracing::warn!("dry run: nothing is dropped; `pinhole status` counts what would be");
     }
     tracing::info!("ready");
+    systemd::ready();
     stop.told().await;
     drop(guard);
     tracing::info!("stopped; the host is as before");

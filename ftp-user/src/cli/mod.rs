@@ -9,7 +9,9 @@ mod overrides;
 mod prompt;
 mod serve;
 mod signals;
+mod source;
 mod status;
+mod systemd;
 mod user;
 
 use std::io::Write as _;

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 
 use crate::config::{Anonymous, Attach, Config, Enforce, Interfaces, PortSet};
 
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct Overrides {
     /// Listen here instead of where the file says; may be repeated ("[::]:21" takes IPv4 as well)
     #[arg(long, value_name = "ADDR:PORT")]
@@ -31,7 +31,7 @@ pub(super) struct Overrides {
 }
 
 /// Which interfaces are locked, and how: the same flags for `serve` and `guard`.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct Locks {
     /// Guard this interface; may be repeated. "auto": every one that control connections can come
     /// in by

@@ -3,17 +3,17 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::doubts::{NOBODY, doubts, nobody_can_log_in};
-use super::load_config;
 use super::overrides::Overrides;
-use super::signals::Stop;
-use crate::auth::Accounts;
+use super::signals::{Hangup, Stop};
+use super::source::{self, Source};
+use super::systemd;
 use crate::config::Config;
+use crate::generation::{Generation, Generations};
 use crate::pinholes::Pinholes;
-use crate::server;
+use crate::server::{self, Listener};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -39,32 +39,33 @@ Try it without root; ports are then open to anybody while they wait:
   pinhole serve --root . --listen 127.0.0.1:2121 --enforce off";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let mut config = load_config(args.config.as_deref())?;
-    args.overrides.apply(&mut config)?;
-    let accounts = Accounts::load(&config)?;
-    if nobody_can_log_in(&accounts) {
-        bail!(NOBODY);
-    }
-    if let Some(anonymous) = accounts.anonymous() {
-        anonymous.tree()?;
-    }
-    accounts.try_on()?;
-    for doubt in doubts(&config, &accounts) {
-        tracing::warn!("{doubt}");
-    }
+    let given = systemd::sockets()?;
+    let source = Source::new(args.config.clone(), args.overrides.clone(), &given);
+    // All that can be wrong with settings and addresses is found before anything is attached.
+    let first = Generation::load(source.read()?)?;
+    source::say_doubts(&first);
+    let listeners = match given.is_empty() {
+        true => server::bind_all(&first.config)?,
+        false => given,
+    };
     allow_many_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;
-    runtime.block_on(serve(Arc::new(config), accounts))
+    runtime.block_on(serve(source, first, listeners))
 }
 
-async fn serve(config: Arc<Config>, accounts: Accounts) -> anyhow::Result<()> {
+async fn serve(source: Source, first: Generation, listeners: Vec<Listener>) -> anyhow::Result<()> {
     // Before anything is attached, so that a signal from now on ends in an orderly way.
-    let stop = Stop::new()?;
-    let pinholes = pinholes(&config).await?;
-    server::serve(config, accounts, pinholes, stop.told()).await?;
+    let (stop, hangup) = (Stop::new()?, Hangup::new()?);
+    let pinholes = pinholes(&first.config).await?;
+    let generations = Arc::new(Generations::new(first));
+    let newest = generations.follow();
+    tokio::spawn(source::reload_at(hangup, source, generations));
+    tokio::spawn(systemd::feed_watchdog());
+    systemd::ready();
+    server::serve(listeners, newest, pinholes, stop.told()).await?;
     tracing::info!("stopped");
     Ok(())
 }

@@ -1,7 +1,14 @@
-//! Signals that end the program in good order.
+//! Signals: the ones that end the program in good order, and the one that has it read its settings
+//! again.
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::systemd;
+
+fn handle(kind: SignalKind) -> anyhow::Result<Signal> {
+    signal(kind).context("cannot handle signals")
+}
 
 /// SIGTERM and SIGINT.
 pub(super) struct Stop {
@@ -12,7 +19,6 @@ pub(super) struct Stop {
 impl Stop {
     /// Handles them from now on.
     pub(super) fn new() -> anyhow::Result<Stop> {
-        let handle = |kind| signal(kind).context("cannot handle signals");
         Ok(Stop {
             terminate: handle(SignalKind::terminate())?,
             interrupt: handle(SignalKind::interrupt())?,
@@ -24,6 +30,7 @@ impl Stop {
     pub(super) async fn told(mut self) {
         let name = self.next().await;
         tracing::info!("{name}: stopping");
+        systemd::stopping();
         tokio::spawn(async move {
             let name = self.next().await;
             tracing::warn!("{name} again: ending at once");
@@ -37,5 +44,20 @@ impl Stop {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         }
+    }
+}
+
+/// SIGHUP.
+pub(super) struct Hangup(Signal);
+
+impl Hangup {
+    /// Handles it from now on; before, it ends the program.
+    pub(super) fn new() -> anyhow::Result<Hangup> {
+        Ok(Hangup(handle(SignalKind::hangup())?))
+    }
+
+    /// Resolves at the next one. Several that come while nobody looks are one.
+    pub(super) async fn next(&mut self) {
+        self.0.recv().await;
     }
 }

@@ -5,6 +5,7 @@ mod account_limits;
 mod amount;
 mod check;
 mod file;
+mod fixed;
 mod network;
 mod ports;
 mod principal;

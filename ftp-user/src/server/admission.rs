@@ -6,9 +6,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Counts sessions against the limits.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Admission {
-    limits: Limits,
     counts: Mutex<Counts>,
 }
 
@@ -19,21 +18,19 @@ struct Counts {
 }
 
 impl Admission {
-    pub(super) fn new(limits: Limits) -> Admission {
-        Admission {
-            limits,
-            counts: Mutex::default(),
-        }
-    }
-
-    pub(super) fn admit(self: &Arc<Self>, client: IpAddr) -> Result<Ticket, &'static str> {
+    /// Lets a session in, or says why not. The limits may be others each time; who is in stays.
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        client: IpAddr,
+        limits: &Limits,
+    ) -> Result<Ticket, &'static str> {
         let reached = |limit: usize, count: usize| limit != 0 && count >= limit;
         let mut counts = self.lock();
-        if reached(self.limits.sessions, counts.all) {
+        if reached(limits.sessions, counts.all) {
             return Err("Too many sessions; try again later.");
         }
         let here = counts.by_address.get(&client).copied().unwrap_or(0);
-        if reached(self.limits.sessions_per_address, here) {
+        if reached(limits.sessions_per_address, here) {
             return Err("Too many sessions from your address.");
         }
         counts.all += 1;
@@ -75,33 +72,36 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    fn admission(sessions: usize, sessions_per_address: usize) -> Arc<Admission> {
-        let limits = Limits {
+    fn limits(sessions: usize, sessions_per_address: usize) -> Limits {
+        Limits {
             sessions,
             sessions_per_address,
             ..Config::default().limits
-        };
-        Arc::new(Admission::new(limits))
+        }
     }
 
     #[test]
     fn limits_hold_until_a_session_ends() {
         let (a, b) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
-        let admission = admission(2, 1);
-        let first = admission.admit(a).unwrap();
-        assert!(admission.admit(a).unwrap_err().contains("your address"));
-        let _second = admission.admit(b).unwrap();
-        assert!(admission.admit("::1".parse().unwrap()).is_err());
+        let (admission, limits) = (Arc::new(Admission::default()), limits(2, 1));
+        let first = admission.admit(a, &limits).unwrap();
+        let refused = admission.admit(a, &limits).unwrap_err();
+        assert!(refused.contains("your address"));
+        let _second = admission.admit(b, &limits).unwrap();
+        assert!(admission.admit("::1".parse().unwrap(), &limits).is_err());
         drop(first);
-        assert!(admission.admit(a).is_ok());
+        assert!(admission.admit(a, &limits).is_ok());
         assert_eq!(admission.lock().by_address.len(), 1);
     }
 
     #[test]
     fn zero_is_no_limit() {
-        let admission = admission(0, 0);
+        let admission = Arc::new(Admission::default());
         let client = "192.0.2.1".parse().unwrap();
-        let tickets: Vec<_> = (0..100).map(|_| admission.admit(client).unwrap()).collect();
+        let admit = |_| admission.admit(client, &limits(0, 0)).unwrap();
+        let tickets: Vec<_> = (0..100).map(admit).collect();
         assert_eq!(admission.lock().all, tickets.len());
+        // A lower limit turns nobody out.
+        assert!(admission.admit(client, &limits(100, 0)).is_err());
     }
 }

@@ -14,7 +14,7 @@ impl<S> Session<S> {
         self.negotiated = Negotiated::Nothing;
         let (client, server) = (self.ends.client.ip(), self.ends.server.ip());
         let public = self.context.config.passive.address;
-        let opened = negotiate::pasv(&self.context.pinholes, self.id, client, server, public).await;
+        let opened = negotiate::pasv(&self.shared.pinholes, self.id, client, server, public).await;
         self.passive(opened)
     }
 
@@ -29,7 +29,7 @@ impl<S> Session<S> {
         };
         self.negotiated = Negotiated::Nothing;
         let (client, server) = (self.ends.client.ip(), self.ends.server.ip());
-        let opened = negotiate::epsv(&self.context.pinholes, self.id, client, server, family).await;
+        let opened = negotiate::epsv(&self.shared.pinholes, self.id, client, server, family).await;
         self.passive(opened)
     }
 

@@ -20,6 +20,7 @@ impl<S> Session<S> {
     /// USER. A second one starts the login over (RFC 959 §4.1.1).
     pub(super) fn user_name(&mut self, name: Vec<u8>) -> Answer {
         self.negotiated = Negotiated::Nothing;
+        self.renew();
         self.may_log_in()?;
         let text = if Accounts::is_anonymous(&name) && self.context.accounts.anonymous().is_some() {
             "Anonymous login: send your e-mail address as password."
@@ -38,6 +39,9 @@ impl<S> Session<S> {
                 return Err(Reply::new(Code::BadSequence, "USER comes first."));
             }
         };
+        // Who was removed since USER does not get in.
+        self.renew();
+        self.may_log_in()?;
         let password = Password::new(password.into_bytes());
         let account = match self.context.accounts.anonymous() {
             Some(account) if Accounts::is_anonymous(&name) => Some(account),
@@ -54,6 +58,11 @@ impl<S> Session<S> {
                 .refuse(&name, "no such user, or a wrong password")
                 .await),
         }
+    }
+
+    /// Takes the newest settings: those of a login are those of its session.
+    fn renew(&mut self) {
+        self.context = self.shared.newest.get();
     }
 
     async fn enter(&mut self, account: Arc<Account>) -> Answer {

@@ -22,14 +22,12 @@ mod transfer;
 #[cfg(test)]
 mod tests;
 
-use crate::auth::Accounts;
-use crate::config::Config;
 use crate::control::{Control, ControlError};
+use crate::generation::{Generation, Newest};
 use crate::negotiate::Negotiated;
 use crate::pinholes::{Pinholes, SessionId};
 use crate::proto::line::LineError;
 use crate::proto::{Code, Reply};
-use crate::tls::Tls;
 use crate::vfs::{Vfs, VfsError};
 use state::{Login, Parameters, Pending, User};
 use std::collections::VecDeque;
@@ -40,15 +38,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// What all sessions share.
+/// What all sessions share, whatever their settings.
 #[derive(Debug)]
-pub struct Context {
-    /// The configuration they were started with.
-    pub config: Arc<Config>,
-    /// Who may log in.
-    pub accounts: Accounts,
-    /// For AUTH TLS, PROT P and implicit TLS.
-    pub tls: Option<Arc<Tls>>,
+pub struct Shared {
+    /// The settings that are in force.
+    pub newest: Newest,
     /// Where data connections come in.
     pub pinholes: Pinholes,
     /// Whether the server goes on.
@@ -79,7 +73,9 @@ type Answer = Result<Reply, Reply>;
 type Line = Result<Vec<u8>, LineError>;
 
 struct Session<S> {
-    context: Arc<Context>,
+    shared: Arc<Shared>,
+    /// Its settings: the newest when the session began, and when USER and PASS came.
+    context: Arc<Generation>,
     id: SessionId,
     ends: Ends,
     control: Control<S>,
@@ -113,14 +109,16 @@ pub enum Start {
 }
 
 /// Runs one session to its end.
-pub async fn run<S>(stream: S, id: SessionId, ends: Ends, start: Start, context: Arc<Context>)
+pub async fn run<S>(stream: S, id: SessionId, ends: Ends, start: Start, shared: Arc<Shared>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
+    let context = shared.newest.get();
     let client = ends.client;
     tracing::debug!(session = id, %client, "connected");
     let control = Control::new(stream, context.config.timeouts.stall);
     let mut session = Session {
+        shared,
         context,
         id,
         ends,
@@ -184,7 +182,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 (self.connected + timeouts.login, "No login for too long.")
             }
         };
-        let mut stop = self.context.stop.clone();
+        let mut stop = self.shared.stop.clone();
         if *stop.borrow_and_update() != Stop::No {
             return Ok(Event::Stopped);
         }

@@ -36,6 +36,8 @@ pub(super) enum Security {
 #[derive(Debug)]
 pub(super) struct Secured {
     tls: SessionTls,
+    /// As it was configured with the certificate.
+    binding: Binding,
     control: ControlPlane,
     pbsz: bool,
     data: Protection,
@@ -225,7 +227,7 @@ impl<S> Session<S> {
 
     /// TLS for the next data connection, if PROT P holds.
     pub(super) fn secure_data(&self) -> Result<Option<Secure>, Reply> {
-        let (Security::Tls(secured), Some(settings)) = (&self.security, self.tls_settings()) else {
+        let Security::Tls(secured) = &self.security else {
             return Ok(None);
         };
         match secured.data {
@@ -233,7 +235,7 @@ impl<S> Session<S> {
             Protection::Private => match secured.tls.data() {
                 Ok(tls) => Ok(Some(Secure {
                     tls,
-                    binding: settings.session_binding,
+                    binding: secured.binding,
                 })),
                 Err(error) => {
                     tracing::error!(session = self.id, %error, "no TLS for a data connection");
@@ -297,12 +299,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 
     async fn handshake(&mut self, data: Protection) -> Result<(), ControlError> {
-        let Some(tls) = &self.context.tls else {
+        let (Some(tls), Some(settings)) = (&self.context.tls, &self.context.config.tls) else {
             return Err(ControlError::Closed);
         };
-        let tls = tls.session();
+        let (tls, binding) = (tls.session(), settings.session_binding);
         let deadline = self.connected + self.context.config.timeouts.login;
-        let mut stop = self.context.stop.clone();
+        let mut stop = self.shared.stop.clone();
         let secured = tokio::select! {
             biased;
             // There is no way to say 421 inside half a handshake.
@@ -318,6 +320,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         secured?;
         self.security = Security::Tls(Box::new(Secured {
             tls,
+            binding,
             control: ControlPlane::Protected,
             pbsz: false,
             data,

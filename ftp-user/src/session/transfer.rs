@@ -154,7 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         work: impl Future<Output = T>,
     ) -> Result<Watched<T>, ControlError> {
         let mut work = pin!(work);
-        let mut stop = self.context.stop.clone();
+        let mut stop = self.shared.stop.clone();
         let mut stopped = pin!(async move {
             let by = match stop.wait_for(|stop| *stop != Stop::No).await.as_deref() {
                 Ok(&Stop::By(moment)) => moment,

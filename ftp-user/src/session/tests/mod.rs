@@ -6,19 +6,19 @@ mod ends;
 mod files;
 mod login;
 mod ports;
+mod reload;
 mod tls;
 mod transfers;
 
-use crate::auth::{Accounts, Hash, Password, User, UsersFile};
+use crate::auth::{Hash, Password, User, UsersFile};
 use crate::config::{Anonymous, Config};
+use crate::generation::{Generation, Generations};
 use crate::pinholes::Pinholes;
-use crate::server::{bind_all, serve_on};
-use crate::tls::Tls;
+use crate::server::{ServeError, bind_all, serve};
 use rustls::{ClientConnection, StreamOwned};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -30,8 +30,10 @@ struct Server {
     address: SocketAddr,
     implicit: Option<SocketAddr>,
     files: tempfile::TempDir,
+    config: Config,
+    generations: Generations,
     stop: Option<oneshot::Sender<()>>,
-    serving: Option<tokio::task::JoinHandle<()>>,
+    serving: Option<tokio::task::JoinHandle<Result<(), ServeError>>>,
     runtime: Option<tokio::runtime::Runtime>,
 }
 
@@ -58,35 +60,33 @@ impl Server {
         config.enforce.enabled = false;
         change(&mut config);
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let _entered = runtime.enter();
         let listeners = bind_all(&config).unwrap();
-        let address = listeners[0].socket.local_addr().unwrap();
-        let implicit = listeners
-            .get(1)
-            .map(|listener| listener.socket.local_addr().unwrap());
-        let tls = config.tls.as_ref().map(|tls| Tls::load(tls).unwrap());
-        let accounts = Accounts::load(&config).unwrap();
+        let address = listeners[0].address;
+        let implicit = listeners.get(1).map(|listener| listener.address);
         let pinholes = Pinholes::listeners(&config);
+        let generations = Generations::new(Generation::load(config.clone()).unwrap());
+        let newest = generations.follow();
         let (stop, stopped) = oneshot::channel();
-        let serving = runtime.spawn(serve_on(
-            listeners,
-            tls,
-            Arc::new(config),
-            accounts,
-            pinholes,
-            async {
-                let _ = stopped.await;
-            },
-        ));
-        drop(_entered);
+        let serving = runtime.spawn(serve(listeners, newest, pinholes, async {
+            let _ = stopped.await;
+        }));
         Server {
             address,
             implicit,
             files,
+            config,
+            generations,
             stop: Some(stop),
             serving: Some(serving),
             runtime: Some(runtime),
         }
+    }
+
+    /// Reloads, with another configuration than at the start.
+    fn reload(&self, change: impl FnOnce(&mut Config)) {
+        let mut config = self.config.clone();
+        change(&mut config);
+        self.generations.replace(config).unwrap();
     }
 
     fn root(&self) -> PathBuf {
@@ -136,12 +136,13 @@ impl Server {
         let _ = self.stop.take().unwrap().send(());
     }
 
-    /// Waits until `serve_on` has returned.
+    /// Waits until `serve` has returned.
     fn join(&mut self) {
         let serving = self.serving.take().unwrap();
         let runtime = self.runtime.as_ref().unwrap();
         runtime
             .block_on(async { tokio::time::timeout(PATIENCE, serving).await })
+            .unwrap()
             .unwrap()
             .unwrap();
     }

@@ -1,0 +1,108 @@
+//! New settings while sessions run: who has which.
+
+use super::{Client, Server, data};
+use crate::auth::UsersFile;
+use std::io::Read;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+#[test]
+fn sessions_keep_their_settings_and_new_ones_have_the_new() {
+    let server = Server::start();
+    server.put("file", b"content");
+    let mut before = server.alice();
+    before.expect("USER alice", 331);
+    before.expect("PASS secret", 230);
+    let mut half = server.connect();
+    server.reload(|config| {
+        config.active.enabled = false;
+        config.greeting = "Reloaded.".to_owned();
+        config.anonymous = None;
+    });
+    before.expect("PORT 127,0,0,1,8,8", 200);
+    assert_eq!(before.retr("file"), b"content");
+    let mut after = Client::over(super::Wire::Clear(data(server.address)));
+    assert_eq!(after.reply().1, "220 Reloaded.\r\n");
+    after.expect("USER alice", 331);
+    after.expect("PASS secret", 230);
+    after.expect("PORT 127,0,0,1,8,8", 502);
+    // Who had connected, but not logged in, logs in to what there is now.
+    half.expect("USER anonymous", 331);
+    half.expect("PASS x", 530);
+}
+
+#[test]
+fn a_removed_user_does_not_get_in_between_user_and_pass() {
+    let server = Server::start();
+    let mut client = server.connect();
+    client.expect("USER alice", 331);
+    let users = server.config.users.as_ref().unwrap();
+    UsersFile::new(users).remove("alice").unwrap();
+    server.reload(|_| {});
+    client.expect("PASS secret", 530);
+}
+
+#[test]
+fn a_lower_limit_counts_those_who_are_in() {
+    let server = Server::start();
+    let mut first = server.alice();
+    server.reload(|config| config.limits.sessions = 1);
+    let mut second = String::new();
+    data(server.address).read_to_string(&mut second).unwrap();
+    assert!(second.starts_with("421 "), "{second}");
+    first.expect("NOOP", 200);
+    drop(first);
+}
+
+/// Reload against login: whichever comes first, a login is by one generation, and none is lost.
+#[test]
+fn reloads_in_a_loop_do_not_disturb_logins() {
+    let server = Server::start();
+    server.put("file", b"content");
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reloads = scope.spawn(|| {
+            let mut reloads = 0u32;
+            while !done.load(Ordering::Relaxed) {
+                server.reload(|config| {
+                    config.greeting = format!("Generation {reloads}.");
+                    // Its accounts and its limits change with it.
+                    config.anonymous = config
+                        .anonymous
+                        .take()
+                        .filter(|_| reloads.is_multiple_of(2));
+                    config.limits.sessions = 100 + usize::try_from(reloads % 2).unwrap();
+                });
+                reloads += 1;
+            }
+            reloads
+        });
+        let sessions: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    for _ in 0..20 {
+                        let mut alice = server.alice();
+                        assert_eq!(alice.retr("file"), b"content");
+                        let mut guest = server.connect();
+                        let text = guest.expect("USER anonymous", 331);
+                        assert!(
+                            text.contains("password") || text.contains("Password"),
+                            "{text}"
+                        );
+                        guest.send(b"PASS x\r\n");
+                        let (code, text) = guest.reply();
+                        assert!(matches!(code, 230 | 530), "{text}");
+                    }
+                })
+            })
+            .collect();
+        for session in sessions {
+            session.join().unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+        assert!(reloads.join().unwrap() > 3);
+    });
+    // And the last one is in force.
+    server.reload(|config| config.greeting = "Last.".to_owned());
+    let mut last = Client::over(super::Wire::Clear(data(server.address)));
+    assert_eq!(last.reply().1, "220 Last.\r\n");
+}
