@@ -15,6 +15,7 @@ pub mod daemon;
 pub mod debian;
 pub mod files;
 pub mod frame;
+pub mod guarded;
 pub mod lab;
 pub mod namespace;
 pub mod peer;

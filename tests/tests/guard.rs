@@ -1,170 +1,56 @@
-//! The guard in front of a server that knows nothing of it.
+//! The guard by itself: what it shuts, what it finds when it starts, what it leaves behind. Other
+//! files have it in front of real clients (`guard_clients`), strangers (`guard_locks`), crowds
+//! (`guard_crowd`) and inetd (`guard_launch`).
 
-use std::{
-    fs,
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use ftp_tests::{
     control::{self, Control},
-    counters,
     daemon::{self, Daemon},
     files,
     frame::Segment,
+    guarded::{FIRST, Scene},
     lab::{self, Family, Lab},
     need_root,
-    peer::{self, Brand, Peer, Setup},
+    peer::{self, Brand, PASSWORD, Setup},
     site::{client_end, control_address, server_end},
     wait,
-    wire::{Answer, Wire},
+    wire::Answer,
 };
 use ftp_user::pinholes::inspect::Tables;
-
-const FIRST: u16 = 30000;
-const LAST: u16 = 30015;
-
-/// A server, a guard in front of it, and the folder that the server serves.
-struct Guarded {
-    guard: Daemon,
-    _server: Peer,
-    lab: Lab,
-    content: Vec<u8>,
-    _root: tempfile::TempDir,
-}
-
-impl Guarded {
-    fn new(flags: &[&str]) -> Result<Guarded> {
-        let lab = Lab::new()?;
-        let root = peer::folder()?;
-        let content = files::noise(1, 300_000);
-        fs::write(root.path().join("file"), &content)?;
-        let server = Brand::Vsftpd.start(&Setup::new(&lab.server, root.path(), (FIRST, LAST)))?;
-        let mut command = lab.server.command(daemon::binary()?);
-        command.arg("guard").args(flags);
-        let guard = Daemon::start_command(command, tempfile::tempdir()?)?;
-        Ok(Guarded {
-            guard,
-            _server: server,
-            lab,
-            content,
-            _root: root,
-        })
-    }
-
-    fn session(&self, family: Family, n: u16) -> Result<Control> {
-        let from = lab::client_address(family, n);
-        Control::anonymous(&self.lab.client, from, control_address(family))
-    }
-
-    fn tables(&self) -> Result<Tables> {
-        Ok(Tables::of_process(self.guard.pid())?)
-    }
-
-    fn syn(&self, wire: &Wire, from: SocketAddr, to: SocketAddr) -> Result<Answer> {
-        wire.probe(Segment::syn(from, to), control_address(Family::of(to.ip())))
-    }
-}
-
-#[test]
-fn an_unmodified_server_gets_pinholes() -> Result<()> {
-    need_root!();
-    let guarded = Guarded::new(&["--interface", "s0"])?;
-    let retransmits = || counters::tcp_ext(&guarded.lab.client, "TCPSynRetrans");
-    let before = retransmits()?;
-    for family in Family::BOTH {
-        let mut session = guarded.session(family, 0)?;
-        for _ in 0..5 {
-            ensure!(session.retrieve("file")? == guarded.content);
-        }
-        ensure!(!session.listing("LIST")?.is_empty());
-    }
-    ensure!(retransmits()? == before, "a client's SYN was sent again");
-    let admitted = guarded.tables()?.counters()?["pinhole-syn"];
-    ensure!(admitted >= 12, "{admitted} SYNs met a pinhole");
-    wait::until("the table is empty", || {
-        guarded
-            .tables()
-            .is_ok_and(|tables| tables.pinholes().is_ok_and(|rows| rows.is_empty()))
-    })?;
-    guarded.guard.stop()
-}
-
-#[test]
-fn only_the_sessions_client_gets_in_and_only_once() -> Result<()> {
-    need_root!();
-    let guarded = Guarded::new(&["--interface", "s0"])?;
-    let wire = guarded.lab.client_wire()?;
-    for family in Family::BOTH {
-        let mut session = guarded.session(family, 0)?;
-        let hole = session.passive()?;
-        let rows = guarded.tables()?.pinholes()?;
-        ensure!(
-            matches!(&rows[..], [row] if row.port == hole.port()
-                && row.client == lab::client_address(family, 0)
-                && row.server == hole.ip()),
-            "the pinhole is exact from the start: {rows:?}"
-        );
-        // Another client, with a session of its own.
-        let other = guarded.session(family, 1)?;
-        let stranger = || client_end(family, 1, wire.fresh_port());
-        ensure!(
-            guarded.syn(&wire, stranger(), hole)? == Answer::Nothing,
-            "a thief got in"
-        );
-        drop(other);
-
-        let fetched = session.fetch("RETR file", hole)?;
-        files::ensure_equal("the client's own download", &fetched, &guarded.content)?;
-
-        let hole = session.passive()?;
-        let first = session.data(hole)?;
-        let second = client_end(family, 0, wire.fresh_port());
-        ensure!(
-            guarded.syn(&wire, second, hole)? == Answer::Nothing,
-            "a second connection"
-        );
-        drop(first);
-    }
-    guarded.guard.stop()
-}
 
 #[test]
 fn the_pinhole_goes_with_the_session() -> Result<()> {
     need_root!();
-    let guarded = Guarded::new(&["--interface", "s0"])?;
+    let guarded = Scene::of(Brand::Vsftpd).start()?;
     let mut session = guarded.session(Family::V4, 0)?;
     session.passive()?;
-    ensure!(guarded.tables()?.pinholes()?.len() == 1);
+    ensure!(guarded.rows()?.len() == 1);
     session.reset()?;
-    wait::until("the table is empty", || {
-        guarded
-            .tables()
-            .is_ok_and(|tables| tables.pinholes().is_ok_and(|rows| rows.is_empty()))
-    })
+    guarded.until_no_pinhole()
 }
 
 #[test]
 fn the_rest_of_a_range_is_shut_unless_it_is_a_dry_run() -> Result<()> {
     need_root!();
-    let range = format!("{FIRST}-{LAST}");
     for dry_run in [false, true] {
-        let mut flags = vec!["--interface", "s0", "--ports", &range];
-        if dry_run {
-            flags.push("--dry-run");
+        let flags: &[&str] = match dry_run {
+            false => &["--ports", "30000-30063"],
+            true => &["--ports", "30000-30063", "--dry-run"],
+        };
+        let guarded = Scene {
+            flags,
+            ..Scene::of(Brand::Vsftpd)
         }
-        let guarded = Guarded::new(&flags)?;
+        .start()?;
         let wire = guarded.lab.client_wire()?;
         let to = server_end(Family::V4, FIRST + 3);
         let from = client_end(Family::V4, 0, wire.fresh_port());
         let answer = guarded.syn(&wire, from, to)?;
         let shut = answer == Answer::Nothing;
         ensure!(shut != dry_run, "dry run: {dry_run}, answer: {answer:?}");
-        ensure!(
-            guarded.tables()?.counters()?["closed"] == 1,
-            "counted in either case"
-        );
+        ensure!(guarded.count("closed")? == 1, "counted in either case");
         ensure!(guarded.session(Family::V4, 0)?.retrieve("file")? == guarded.content);
     }
     Ok(())
@@ -173,26 +59,27 @@ fn the_rest_of_a_range_is_shut_unless_it_is_a_dry_run() -> Result<()> {
 #[test]
 fn sessions_from_before_the_guard_go_on() -> Result<()> {
     need_root!();
+    for brand in Brand::COMMON {
+        from_before(brand).context(brand.name())?;
+    }
+    Ok(())
+}
+
+fn from_before(brand: Brand) -> Result<()> {
     let lab = Lab::new()?;
     let root = peer::folder()?;
     let content = files::noise(2, 200_000);
-    fs::write(root.path().join("file"), &content)?;
-    let _server = Brand::Vsftpd.start(&Setup::new(&lab.server, root.path(), (FIRST, LAST)))?;
+    std::fs::write(root.path().join("file"), &content)?;
+    let _server = brand.start(&Setup::new(&lab.server, root.path(), (FIRST, FIRST + 15)))?;
     let (client, server) = (
         lab::client_address(Family::V4, 0),
         control_address(Family::V4),
     );
-    let mut session = Control::anonymous(&lab.client, client, server)?;
+    let mut session = Control::logged_in(&lab.client, client, server, brand.user(), PASSWORD)?;
     let hole = session.passive()?;
 
     let mut command = lab.server.command(daemon::binary()?);
-    command.args([
-        "guard",
-        "--interface",
-        "s0",
-        "--ports",
-        &format!("{FIRST}-{LAST}"),
-    ]);
+    command.args(["guard", "--interface", "s0", "--ports", "30000-30015"]);
     let guard = Daemon::start_command(command, tempfile::tempdir()?)?;
     let rows = Tables::of_process(guard.pid())?.pinholes()?;
     ensure!(
@@ -218,17 +105,19 @@ fn sessions_from_before_the_guard_go_on() -> Result<()> {
 #[test]
 fn a_killed_guard_leaves_the_host_as_it_was() -> Result<()> {
     need_root!();
-    let guarded = Guarded::new(&["--interface", "s0", "--ports", "30000-30015"])?;
+    let guarded = Scene {
+        flags: &["--ports", "30000-30063"],
+        ..Scene::of(Brand::Vsftpd)
+    }
+    .start()?;
     let wire = guarded.lab.client_wire()?;
     let mut session = guarded.session(Family::V4, 0)?;
     let hole = session.passive()?;
-    let stranger: IpAddr = lab::client_address(Family::V4, 1);
-    let from = || SocketAddr::new(stranger, wire.fresh_port());
-    ensure!(guarded.syn(&wire, from(), hole)? == Answer::Nothing);
-    let Guarded { guard, lab, .. } = guarded;
-    guard.kill9()?;
+    guarded.ensure_shut(&wire, 1, hole)?;
+    let (lab, _server) = guarded.kill_guard()?;
     wait::until("the locks are gone", || {
-        wire.probe(Segment::syn(from(), hole), control_address(Family::V4))
+        let from = client_end(Family::V4, 1, wire.fresh_port());
+        wire.probe(Segment::syn(from, hole), control_address(Family::V4))
             .is_ok_and(|answer| answer == Answer::SYN_ACK)
     })?;
     drop(lab);

@@ -48,6 +48,9 @@ enum Command {
     Test {
         /// Only tests with this in their name.
         filter: Option<String>,
+        /// Takes 10,000 sessions through each guarded server, not a few hundred (`a_row_of_sessions`).
+        #[arg(long)]
+        soak: bool,
     },
     /// Measures Pinhole side by side with what people use today; --help and --list say more.
     #[command(disable_help_flag = true)]
@@ -68,7 +71,7 @@ fn main() -> ExitCode {
         Command::Build { release: false } => build::daemon(build::Profile::Dev).map(drop),
         Command::Build { release: true } => build::daemon(build::Profile::Release).map(drop),
         Command::Run { args } => run::run(args),
-        Command::Test { filter } => test::run(filter.as_deref()),
+        Command::Test { filter, soak } => test::run(filter.as_deref(), soak),
         Command::Bench { args } => bench::bench(args),
         Command::Lint => lint::lint(),
     };

@@ -20,8 +20,11 @@ const UNIT: [&str; 4] = ["xtask", "ftp-ebpf", "ftp-user", "ftp-bench"];
 /// Kernel and end-to-end tests.
 const SYSTEM: [&str; 1] = ["ftp-tests"];
 
+/// Sessions through each server in a soak.
+const SOAK: &str = "10000";
+
 /// Sets up, builds, runs. `filter` is libtest's: tests whose name contains it.
-pub(crate) fn run(filter: Option<&str>) -> Result<()> {
+pub(crate) fn run(filter: Option<&str>, soak: bool) -> Result<()> {
     let strict = env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false");
     let daemon = build::daemon(Profile::Dev)?;
     let mut summary = Summary::default();
@@ -32,6 +35,9 @@ pub(crate) fn run(filter: Option<&str>) -> Result<()> {
             .env("PINHOLE_BIN", &daemon);
         if strict {
             cargo.env("PINHOLE_NO_SKIP", "1");
+        }
+        if soak {
+            cargo.env("PINHOLE_SOAK", SOAK);
         }
         for package in packages {
             cargo.args(["--package", package]);

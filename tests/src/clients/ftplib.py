@@ -25,6 +25,16 @@ class Client(ftplib.FTP if tls == "clear" else ftplib.FTP_TLS):
         listener.settimeout(self.timeout)
         return listener
 
+    def connect(self, host, port):
+        if ":implicit:" not in tls:
+            return super().connect(host, port)
+        self.host, self.port = host, port
+        plain = socket.create_connection((host, port), self.timeout)
+        self.sock = self.context.wrap_socket(plain, server_hostname=host)
+        self.af = self.sock.family
+        self.file = self.sock.makefile("r", encoding=self.encoding)
+        self.welcome = self.getresp()
+        return self.welcome
 
     def ntransfercmd(self, cmd, rest=None):
         if not tls.endswith(":resume"):

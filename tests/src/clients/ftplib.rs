@@ -62,7 +62,12 @@ impl Client for Ftplib {
             None => "clear".to_owned(),
             Some(tls) => {
                 let sessions = if tls.resume { "resume" } else { "new" };
-                format!("{}:{sessions}", tls.version.number())
+                let start = if login.is_implicit() {
+                    "implicit"
+                } else {
+                    "explicit"
+                };
+                format!("{}:{start}:{sessions}", tls.version.number())
             }
         });
         Invocation {

@@ -6,12 +6,7 @@ mod ftplib;
 mod lftp;
 mod tnftp;
 
-use std::{
-    fmt,
-    net::{IpAddr, SocketAddr},
-    path::Path,
-    time::Duration,
-};
+use std::{fmt, net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 
@@ -24,6 +19,9 @@ use crate::{
 
 /// Every client there is a driver for.
 pub const ALL: [&dyn Client; 4] = [&Curl, &Lftp, &Tnftp, &Ftplib];
+
+/// Where TLS begins with the first byte of a control connection (IANA: `ftps`).
+pub const IMPLICIT_PORT: u16 = 990;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -108,7 +106,8 @@ pub enum Task<'a> {
     },
 }
 
-/// TLS on control and data connection, after AUTH TLS.
+/// TLS on control and data connection: after AUTH TLS, or from the first byte where the server's
+/// port is [`IMPLICIT_PORT`].
 #[derive(Clone, Copy, Debug)]
 pub struct Tls {
     /// The only version the client offers.
@@ -158,11 +157,15 @@ impl Login<'_> {
         self.server.ip().to_string()
     }
 
+    /// Whether TLS begins with the first byte: at the port that is assigned to that.
+    fn is_implicit(&self) -> bool {
+        self.tls.is_some() && self.server.port() == IMPLICIT_PORT
+    }
+
     /// The server as an URL without path.
     fn url(&self) -> String {
-        match self.server.ip() {
-            IpAddr::V4(_) | IpAddr::V6(_) => format!("ftp://{}", self.server),
-        }
+        let scheme = if self.is_implicit() { "ftps" } else { "ftp" };
+        format!("{scheme}://{}", self.server)
     }
 }
 

@@ -5,6 +5,7 @@ mod inetd;
 mod proftpd;
 mod pure_ftpd;
 mod pyftpdlib;
+mod scripted;
 mod vsftpd;
 
 use std::{
@@ -22,7 +23,6 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use self::inetd::Inetd;
 use crate::{
-    certificate::Pair,
     control::{self, Control},
     namespace::NetNs,
     process,
@@ -41,6 +41,9 @@ pub enum Brand {
     ProFtpd,
     /// pyftpdlib: one process and thread for all sessions.
     Pyftpdlib,
+    /// A program of the tests' own, one session at a time, for what servers do rarely: it does to
+    /// its data ports what its client asks for (`scripted.py`).
+    Scripted,
 }
 
 impl Brand {
@@ -54,6 +57,7 @@ impl Brand {
             Brand::PureFtpd => "Pure-FTPd",
             Brand::ProFtpd => "ProFTPD",
             Brand::Pyftpdlib => "pyftpdlib",
+            Brand::Scripted => "scripted.py",
         }
     }
 
@@ -62,7 +66,7 @@ impl Brand {
     pub fn user(self) -> &'static str {
         match self {
             Brand::Vsftpd => "anonymous",
-            Brand::PureFtpd | Brand::ProFtpd | Brand::Pyftpdlib => USER,
+            Brand::PureFtpd | Brand::ProFtpd | Brand::Pyftpdlib | Brand::Scripted => USER,
         }
     }
 
@@ -74,6 +78,7 @@ impl Brand {
             Brand::PureFtpd => pure_ftpd::plan(setup, folder.path()),
             Brand::ProFtpd => proftpd::plan(setup, folder.path()),
             Brand::Pyftpdlib => pyftpdlib::plan(setup, folder.path()),
+            Brand::Scripted => scripted::plan(setup, folder.path()),
         }
         .with_context(|| format!("cannot make {} ready", self.name()))?;
         let running = match setup.launch {
@@ -115,7 +120,7 @@ pub struct Setup<'a> {
     /// First and last port of its passive range.
     pub passive: (u16, u16),
     /// TLS.
-    pub tls: Tls<'a>,
+    pub tls: Tls,
     /// Who accepts control connections.
     pub launch: Launch,
     /// More lines for its configuration file, or, for Pure-FTPd, which has none, more flags.
@@ -137,15 +142,16 @@ impl<'a> Setup<'a> {
     }
 }
 
-/// What a server does of TLS. It never insists, and lets data connections begin TLS sessions anew.
-#[derive(Clone, Copy, Debug)]
-pub enum Tls<'a> {
+/// What a server does of TLS, with a certificate of its own. It never insists, and lets data
+/// connections begin TLS sessions anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tls {
     /// None.
     Off,
     /// After AUTH TLS.
-    Explicit(&'a Pair),
+    Explicit,
     /// From the first byte. Pure-FTPd cannot.
-    Implicit(&'a Pair),
+    Implicit,
 }
 
 /// Who accepts control connections.
@@ -218,10 +224,10 @@ impl Peer {
                 bail!("{name} ended ({status})");
             }
             Ok(match setup.tls {
-                Tls::Off | Tls::Explicit(_) => {
+                Tls::Off | Tls::Explicit => {
                     Control::open(setup.namespace, at.ip(), at).ok().map(drop)
                 }
-                Tls::Implicit(_) => {
+                Tls::Implicit => {
                     let source = SocketAddr::new(at.ip(), 0);
                     control::connect_from(setup.namespace, source, at, Duration::from_secs(1))
                         .ok()

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::{Launch, PASSWORD_HASH, Plan, Setup, Tls, USER};
-use crate::debian;
+use crate::{certificate, debian};
 
 pub(super) fn plan(setup: &Setup<'_>, folder: &Path) -> Result<Plan> {
     let program = debian::peer("proftpd-core")?.program("usr/sbin/proftpd")?;
@@ -23,9 +23,10 @@ pub(super) fn plan(setup: &Setup<'_>, folder: &Path) -> Result<Plan> {
     fs::set_permissions(&users, Permissions::from_mode(0o600))?;
     let (first, last) = setup.passive;
     let (users, state) = (users.display(), folder.display());
-    let (kind, port) = match setup.launch {
-        Launch::Standalone => ("standalone", setup.port),
-        Launch::Inetd | Launch::Systemd => ("inetd", setup.port),
+    let port = setup.port;
+    let kind = match setup.launch {
+        Launch::Standalone => "standalone",
+        Launch::Inetd | Launch::Systemd => "inetd",
     };
     // UseFtpUsers: /etc/ftpusers belongs to the host. DelayEngine: it makes logins equally slow.
     let mut text = format!(
@@ -37,25 +38,22 @@ pub(super) fn plan(setup: &Setup<'_>, folder: &Path) -> Result<Plan> {
          SystemLog {state}/system.log\nScoreboardFile {state}/scoreboard\nPidFile {state}/pid\n\
          PassivePorts {first} {last}\n"
     );
-    match setup.tls {
-        Tls::Off => {}
-        Tls::Explicit(pair) | Tls::Implicit(pair) => {
-            let modules = debian::peer("proftpd-mod-crypto")?
-                .root
-                .join("usr/lib/proftpd");
-            let options = match setup.tls {
-                Tls::Implicit(_) => "NoSessionReuseRequired UseImplicitSSL",
-                Tls::Off | Tls::Explicit(_) => "NoSessionReuseRequired",
-            };
-            text += &format!(
-                "ModulePath {}\nLoadModule mod_tls.c\nTLSEngine on\nTLSRequired off\n\
-                 TLSVerifyClient off\nTLSECCertificateFile {}\nTLSECCertificateKeyFile {}\n\
-                 TLSLog {state}/tls.log\nTLSOptions {options}\n",
-                modules.display(),
-                pair.certificate.display(),
-                pair.key.display()
-            );
-        }
+    let options = match setup.tls {
+        Tls::Off => None,
+        Tls::Explicit => Some("NoSessionReuseRequired"),
+        Tls::Implicit => Some("NoSessionReuseRequired UseImplicitSSL"),
+    };
+    if let Some(options) = options {
+        let pair = certificate::write(folder)?;
+        let modules = debian::peer("proftpd-mod-crypto")?.root;
+        text += &format!(
+            "ModulePath {}/usr/lib/proftpd\nLoadModule mod_tls.c\nTLSEngine on\nTLSRequired off\n\
+             TLSVerifyClient off\nTLSECCertificateFile {}\nTLSECCertificateKeyFile {}\n\
+             TLSLog {state}/tls.log\nTLSOptions {options}\n",
+            modules.display(),
+            pair.certificate.display(),
+            pair.key.display()
+        );
     }
     for line in setup.extra {
         text += &format!("{line}\n");

@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command};
 use anyhow::{Context, Result, bail};
 
 use super::{Launch, PASSWORD_HASH, Plan, Setup, Tls, USER};
-use crate::{debian, process, wait};
+use crate::{certificate, debian, process, wait};
 
 pub(super) fn plan(setup: &Setup<'_>, folder: &Path) -> Result<Plan> {
     let unpacked = debian::peer("pure-ftpd")?;
@@ -39,14 +39,15 @@ pub(super) fn plan(setup: &Setup<'_>, folder: &Path) -> Result<Plan> {
         .arg(folder.join("pid"));
     match setup.tls {
         Tls::Off => {}
-        Tls::Explicit(pair) => {
+        Tls::Explicit => {
+            let pair = certificate::write(folder)?;
             plan = plan.args(["--tls", "1", "--certfile"]).arg(format!(
                 "{},{}",
                 pair.certificate.display(),
                 pair.key.display()
             ));
         }
-        Tls::Implicit(_) => bail!("Pure-FTPd has no implicit TLS"),
+        Tls::Implicit => bail!("Pure-FTPd has no implicit TLS"),
     }
     match setup.launch {
         Launch::Standalone => plan = plan.arg("--bind").arg(format!(",{}", setup.port)),

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result};
 
 use super::{Launch, Plan, Setup, Tls};
-use crate::debian;
+use crate::{certificate, debian};
 
 pub(super) fn plan(setup: &Setup<'_>, folder: &Path) -> Result<Plan> {
     let program = debian::peer("vsftpd")?.program("usr/sbin/vsftpd")?;
@@ -28,20 +28,21 @@ pub(super) fn plan(setup: &Setup<'_>, folder: &Path) -> Result<Plan> {
         }
         Launch::Inetd | Launch::Systemd => "listen=NO\nlisten_ipv6=NO\n".to_owned(),
     };
-    match setup.tls {
-        Tls::Off => {}
-        Tls::Explicit(pair) | Tls::Implicit(pair) => {
-            // require_ssl_reuse: 3.0.3 does not recognize TLS 1.3's resumption.
-            text += &format!(
-                "ssl_enable=YES\nallow_anon_ssl=YES\nssl_ciphers=HIGH\nrequire_ssl_reuse=NO\n\
-                 rsa_cert_file={}\nrsa_private_key_file={}\n",
-                pair.certificate.display(),
-                pair.key.display()
-            );
-        }
-    }
-    if let Tls::Implicit(_) = setup.tls {
-        text += "implicit_ssl=YES\n";
+    let implicit = match setup.tls {
+        Tls::Off => None,
+        Tls::Explicit => Some("NO"),
+        Tls::Implicit => Some("YES"),
+    };
+    if let Some(implicit) = implicit {
+        let pair = certificate::write(folder)?;
+        // require_ssl_reuse: 3.0.3 does not recognize TLS 1.3's resumption.
+        text += &format!(
+            "ssl_enable=YES\nimplicit_ssl={implicit}\nallow_anon_ssl=YES\nssl_ciphers=HIGH\n\
+             force_anon_logins_ssl=NO\nforce_anon_data_ssl=NO\nrequire_ssl_reuse=NO\n\
+             rsa_cert_file={}\nrsa_private_key_file={}\n",
+            pair.certificate.display(),
+            pair.key.display()
+        );
     }
     for line in setup.extra {
         text += &format!("{line}\n");
