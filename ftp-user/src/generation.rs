@@ -47,7 +47,7 @@ impl Generation {
         let accounts = Accounts::load(&config)?;
         let tls = config.tls.as_ref().map(Tls::load).transpose()?;
         if let Some(anonymous) = accounts.anonymous() {
-            anonymous.tree().map_err(GenerationError::Anonymous)?;
+            anonymous.tree(None).map_err(GenerationError::Anonymous)?;
         }
         accounts.try_on()?;
         if accounts.is_empty() {

@@ -4,13 +4,14 @@
 
 mod admission;
 
+use crate::auth::Failures;
 use crate::config::Config;
 use crate::control::ControlSocket;
 use crate::generation::Newest;
 use crate::pinholes::{Pinholes, SessionId};
 use crate::proto::{Code, Reply};
 pub use crate::session::Start;
-use crate::session::{self, Ends, Shared, Stop};
+use crate::session::{self, Activity, Ends, Shared, Stop};
 use admission::Admission;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
@@ -71,6 +72,8 @@ pub async fn serve(
     let admission = Arc::new(Admission::default());
     let shared = Arc::new(Shared {
         newest,
+        activity: Activity::default(),
+        failures: Failures::default(),
         pinholes,
         stop: stopping,
     });

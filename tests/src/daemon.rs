@@ -210,6 +210,19 @@ pub fn add_user(file: &Path, name: &str, password: &str, root: &Path) -> Result<
         .map(drop)
 }
 
+/// Changes a user of the users file at `file`, as an admin does.
+pub fn set_user(file: &Path, name: &str, flags: &[&str]) -> Result<()> {
+    let mut command = Command::new(binary()?);
+    command
+        .args(["user", "set", name, "--file"])
+        .arg(file)
+        .args(flags);
+    process::run(command, b"", wait::SOON)
+        .and_then(Finished::successful)
+        .with_context(|| format!("cannot change user {name}"))
+        .map(drop)
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,6 @@
 //! What most scenarios start from: a lab, a daemon in it that serves a folder, and sessions.
 
-use std::{fs, net::SocketAddr, path::Path};
+use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt as _, path::Path};
 
 use anyhow::{Context, Result};
 use ftp_user::pinholes::inspect::{Row, Tables};
@@ -71,9 +71,23 @@ impl Site {
         lab: Lab,
         adjust: impl FnOnce(Settings) -> Result<Settings>,
     ) -> Result<Site> {
+        Site::with_account_in(lab, &[], adjust)
+    }
+
+    /// The same with settings for the password user, as flags of `pinhole user set`. What they may
+    /// use as a user of the host, everybody may use.
+    pub fn with_account_in(
+        lab: Lab,
+        flags: &[&str],
+        adjust: impl FnOnce(Settings) -> Result<Settings>,
+    ) -> Result<Site> {
         let (root, users) = (tempfile::tempdir()?, tempfile::tempdir()?);
         let file = users.path().join("users.toml");
         daemon::add_user(&file, USER, PASSWORD, root.path())?;
+        if !flags.is_empty() {
+            daemon::set_user(&file, USER, flags)?;
+            fs::set_permissions(root.path(), fs::Permissions::from_mode(0o777))?;
+        }
         let settings = adjust(Settings::anonymous(root.path())?.users(&file)?)?;
         let daemon = Daemon::start(&lab.server, &settings)?;
         Ok(Site {

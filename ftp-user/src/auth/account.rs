@@ -9,7 +9,7 @@ use rustix::fs::Mode;
 use super::owner::owner;
 use super::{AuthError, Rights, User};
 use crate::config::{AccountLimits, Anonymous, Config, Network, PortSet, Principal, Umask};
-use crate::vfs::{Credentials, Tree, VfsError};
+use crate::vfs::{Credentials, Rules, Tree, VfsError};
 
 /// Somebody who may log in, and what they may do where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,9 +80,9 @@ impl Account {
         })
     }
 
-    /// Opens their file tree.
-    pub fn tree(&self) -> Result<Tree, VfsError> {
-        Tree::open(&self.root, self.credentials.clone())
+    /// Opens their file tree, for uploads that keep to `rules`.
+    pub fn tree(&self, rules: Option<Arc<Rules>>) -> Result<Tree, VfsError> {
+        Tree::open(&self.root, self.credentials.clone(), rules)
     }
 
     /// Why somebody at `client` who knows the password is not let in all the same. For the log: who

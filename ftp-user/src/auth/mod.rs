@@ -2,6 +2,7 @@
 
 mod account;
 mod accounts;
+mod failures;
 mod hash;
 mod owner;
 mod password;
@@ -10,6 +11,7 @@ mod users;
 
 pub use account::Account;
 pub use accounts::Accounts;
+pub use failures::{Failures, TooManyFailures};
 pub use hash::Hash;
 pub use password::Password;
 pub use rights::Rights;

@@ -13,7 +13,7 @@ pub(super) fn doubts(config: &Config, accounts: &Accounts) -> Vec<String> {
         doubts.push(GenerationError::Nobody.to_string());
     }
     for user in accounts.users() {
-        if let Err(error) = user.tree() {
+        if let Err(error) = user.tree(None) {
             doubts.push(format!("{} will not get in: {error}", user.name));
         }
     }

@@ -136,6 +136,8 @@ impl Check<'_> {
             what,
         );
         limits.account = file.limits.account;
+        config.uploads = file.uploads;
+        let limits = &mut config.limits;
         let what = "the number of failed logins";
         self.number(
             file.limits.login_failures,

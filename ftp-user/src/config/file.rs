@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use toml::Spanned;
 
-use super::{AccountLimits, Attach, Binding, Interfaces, Principal, Stray, Use};
+use super::{AccountLimits, Attach, Binding, Interfaces, Principal, Stray, Uploads, Use};
 
 /// A value that may be missing, with its place.
 pub(super) type Given<T> = Option<Spanned<T>>;
@@ -31,6 +31,8 @@ pub(super) struct File {
     pub(super) timeouts: Timeouts,
     #[serde(default)]
     pub(super) limits: Limits,
+    #[serde(default)]
+    pub(super) uploads: Uploads,
 }
 
 #[derive(Deserialize)]

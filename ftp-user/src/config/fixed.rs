@@ -28,6 +28,7 @@ impl Config {
             enforce,
             timeouts: _,
             limits: _,
+            uploads: _,
         } = self;
         let mut kept = Vec::new();
         let mut note = |differs: bool, name| {

@@ -57,6 +57,20 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// How many of things there may be.
     pub limits: Limits,
+    /// How files are written.
+    pub uploads: Uploads,
+}
+
+/// How files are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Uploads {
+    /// A file takes its name only when it is whole.
+    pub atomic: bool,
+    /// A file is on the disk before its upload is reported complete.
+    pub sync: bool,
+    /// What came in before an upload broke off is removed.
+    pub remove_aborted: bool,
 }
 
 /// Anonymous sessions.
@@ -283,6 +297,7 @@ impl Default for Config {
                 login_failures: 3,
                 account: AccountLimits::default(),
             },
+            uploads: Uploads::default(),
         }
     }
 }

@@ -119,6 +119,9 @@ fn every_key_of_the_sample_is_heeded() {
         ("sessions", "5"),
         ("sessions_per_address", "5"),
         ("login_failures", "5"),
+        ("atomic", "true"),
+        ("sync", "true"),
+        ("remove_aborted", "true"),
     ];
     let mut changed = 0;
     let lines: Vec<&str> = SAMPLE.lines().collect();

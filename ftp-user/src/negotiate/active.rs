@@ -3,10 +3,11 @@
 //! A server that connects wherever it is told scans ports and forges connections for its clients
 //! (RFC 2577 §3). A [`CheckedPeer`] is the only thing that [`connect`] takes.
 
+use crate::config::Network;
 use crate::proto::address::Family;
 use crate::proto::reply::{Code, Reply};
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 use tokio::net::TcpSocket;
 
@@ -15,7 +16,8 @@ const FTP_DATA: u16 = 20;
 /// Below this, ports are other servers' (RFC 2577 §3).
 const FIRST_FREE_PORT: u16 = 1024;
 
-/// An address that the control connection's own client asked us to connect to.
+/// An address that the control connection's own client asked us to connect to: its own, or one that
+/// its account may have us connect to (FXP).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CheckedPeer(SocketAddr);
 
@@ -45,17 +47,26 @@ impl From<PeerError> for Reply {
 }
 
 impl CheckedPeer {
-    /// Admits `asked` if it is an unprivileged port of `client`, the control connection's peer.
-    pub fn check(asked: SocketAddr, client: SocketAddr) -> Result<CheckedPeer, PeerError> {
+    /// Admits `asked` if it is an unprivileged port of `client`, the control connection's peer, or
+    /// of a host in one of the networks `fxp`.
+    pub fn check(
+        asked: SocketAddr,
+        client: SocketAddr,
+        fxp: &[Network],
+    ) -> Result<CheckedPeer, PeerError> {
         let (asked_ip, client_ip) = (asked.ip().to_canonical(), client.ip().to_canonical());
         if Family::of(asked_ip) != Family::of(client_ip) {
             return Err(PeerError::OtherFamily(Family::of(client_ip).number()));
         }
-        if asked_ip != client_ip {
+        let own = asked_ip == client_ip;
+        if !own && !may_meet(asked_ip, fxp) {
             return Err(PeerError::OtherHost);
         }
         if asked.port() < FIRST_FREE_PORT {
             return Err(PeerError::LowPort);
+        }
+        if !own {
+            return Ok(CheckedPeer(SocketAddr::new(asked_ip, asked.port())));
         }
         // The client's own address, so that a link-local one keeps its interface.
         let mut peer = client;
@@ -68,6 +79,21 @@ impl CheckedPeer {
     pub fn address(self) -> SocketAddr {
         self.0
     }
+}
+
+/// Whether an account with these networks may have us connect to `host`. A network as wide as the
+/// internet does not mean this host's own services, nor those next to it (169.254.169.254): networks
+/// that lie there have to be named.
+fn may_meet(host: IpAddr, networks: &[Network]) -> bool {
+    let local = |address: IpAddr| match address {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unicast_link_local(),
+    };
+    let somebody = !host.is_unspecified() && !host.is_multicast() && host != Ipv4Addr::BROADCAST;
+    let mut networks = networks.iter();
+    somebody
+        && networks
+            .any(|network| network.contains(host) && (!local(host) || local(network.address())))
 }
 
 /// Why no data connection came about.
@@ -125,7 +151,40 @@ mod tests {
     use super::*;
 
     fn check(asked: &str, client: &str) -> Result<CheckedPeer, PeerError> {
-        CheckedPeer::check(asked.parse().unwrap(), client.parse().unwrap())
+        CheckedPeer::check(asked.parse().unwrap(), client.parse().unwrap(), &[])
+    }
+
+    #[test]
+    fn other_hosts_only_where_the_account_may() {
+        let fxp = |asked: &str, networks: &[&str]| {
+            let networks: Vec<Network> = networks.iter().map(|net| net.parse().unwrap()).collect();
+            let client = "192.0.2.1:40000".parse().unwrap();
+            CheckedPeer::check(asked.parse().unwrap(), client, &networks)
+        };
+        let partner = ["198.51.100.0/24"];
+        let peer = fxp("198.51.100.7:2000", &partner).unwrap();
+        assert_eq!(peer.address(), "198.51.100.7:2000".parse().unwrap());
+        assert!(fxp("192.0.2.1:2000", &partner).is_ok());
+        for (asked, error) in [
+            ("198.51.100.7:20", PeerError::LowPort),
+            ("198.51.101.7:2000", PeerError::OtherHost),
+            ("[2001:db8::1]:2000", PeerError::OtherFamily(1)),
+        ] {
+            assert_eq!(fxp(asked, &partner), Err(error), "{asked}");
+        }
+        let anywhere = ["0.0.0.0/0", "::/0"];
+        assert!(fxp("203.0.113.1:2000", &anywhere).is_ok());
+        for asked in [
+            "127.0.0.1",
+            "169.254.169.254",
+            "0.0.0.0",
+            "224.0.0.1",
+            "255.255.255.255",
+        ] {
+            let refused = fxp(&format!("{asked}:2000"), &anywhere);
+            assert_eq!(refused, Err(PeerError::OtherHost), "{asked}");
+        }
+        assert!(fxp("127.0.0.1:2000", &["127.0.0.0/8"]).is_ok());
     }
 
     #[test]
@@ -162,7 +221,8 @@ mod tests {
     #[test]
     fn a_link_local_client_keeps_its_interface() {
         let client = std::net::SocketAddrV6::new("fe80::1".parse().unwrap(), 4000, 0, 7);
-        let peer = CheckedPeer::check("[fe80::1]:2000".parse().unwrap(), client.into()).unwrap();
+        let peer =
+            CheckedPeer::check("[fe80::1]:2000".parse().unwrap(), client.into(), &[]).unwrap();
         assert!(matches!(peer.address(), SocketAddr::V6(v6) if v6.scope_id() == 7));
     }
 
@@ -170,7 +230,7 @@ mod tests {
     async fn connects_from_the_local_address() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let client = listener.local_addr().unwrap();
-        let peer = CheckedPeer::check(client, client).unwrap();
+        let peer = CheckedPeer::check(client, client, &[]).unwrap();
         let local = "127.0.0.2:21".parse().unwrap();
         let stream = connect(peer, local, false, Duration::from_secs(5))
             .await

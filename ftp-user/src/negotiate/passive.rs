@@ -1,5 +1,6 @@
 //! PASV (RFC 959 §4.1.2) and EPSV (RFC 2428 §3): a pinhole, and the reply that names its port.
 
+use crate::config::PortSet;
 use crate::pinholes::{OpenError, PassivePort, Pinholes, SessionId};
 use crate::proto::address::{Family, passive_text};
 use crate::proto::reply::{Code, Reply};
@@ -43,12 +44,13 @@ pub async fn pasv(
     session: SessionId,
     client: IpAddr,
     server: IpAddr,
+    ports: Option<&PortSet>,
     public: Option<Ipv4Addr>,
 ) -> Result<(PassivePort, Reply), PassiveError> {
     let IpAddr::V4(own) = server else {
         return Err(PassiveError::PasvOverV6);
     };
-    let port = pinholes.open(session, client, server).await?;
+    let port = pinholes.open(session, client, server, ports).await?;
     let text = passive_text(public.unwrap_or(own), port.port());
     let reply = Reply::new(
         Code::EnteringPassive,
@@ -63,13 +65,14 @@ pub async fn epsv(
     session: SessionId,
     client: IpAddr,
     server: IpAddr,
+    ports: Option<&PortSet>,
     family: Option<Family>,
 ) -> Result<(PassivePort, Reply), PassiveError> {
     let ours = Family::of(server);
     if family.is_some_and(|asked| asked != ours) {
         return Err(PassiveError::OtherFamily(ours.number()));
     }
-    let port = pinholes.open(session, client, server).await?;
+    let port = pinholes.open(session, client, server, ports).await?;
     let text = format!("Entering Extended Passive Mode (|||{}|)", port.port());
     Ok((port, Reply::new(Code::EnteringExtendedPassive, text)))
 }

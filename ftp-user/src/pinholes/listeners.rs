@@ -42,12 +42,13 @@ impl Listeners {
         session: SessionId,
         client: IpAddr,
         server: IpAddr,
+        ports: Option<&PortSet>,
     ) -> Result<ListenerPort, OpenError> {
         let give_up = Instant::now() + self.port_timeout;
         loop {
             // Made before the look, so that a release in between is not missed.
             let released = self.released.notified();
-            if let Some(port) = self.try_open(client, server)? {
+            if let Some(port) = self.try_open(client, server, ports.unwrap_or(&self.ports))? {
                 tracing::debug!(session, %client, %server, port = port.port(), "listening");
                 return Ok(port);
             }
@@ -62,10 +63,11 @@ impl Listeners {
         self: &Arc<Self>,
         client: IpAddr,
         server: IpAddr,
+        ports: &PortSet,
     ) -> Result<Option<ListenerPort>, OpenError> {
-        let count = self.ports.len();
+        let count = ports.len();
         let start = rand::random_range(0..count.max(1));
-        for port in (0..count).filter_map(|n| self.ports.nth((start + n) % count)) {
+        for port in (0..count).filter_map(|n| ports.nth((start + n) % count)) {
             if !self.lock().insert((server, port)) {
                 continue;
             }
@@ -215,19 +217,25 @@ mod tests {
     #[tokio::test]
     async fn a_port_is_held_until_dropped() {
         let listeners = Arc::new(Listeners::new(&one_port()));
-        let first = Arc::clone(&listeners).open(1, HOME, HOME).await.unwrap();
-        let second = Arc::clone(&listeners).open(2, HOME, HOME).await;
+        let first = Arc::clone(&listeners)
+            .open(1, HOME, HOME, None)
+            .await
+            .unwrap();
+        let second = Arc::clone(&listeners).open(2, HOME, HOME, None).await;
         assert!(matches!(second, Err(OpenError::NoPort(_))));
         let port = first.port();
         drop(first);
-        assert_eq!(listeners.open(3, HOME, HOME).await.unwrap().port(), port);
+        assert_eq!(
+            listeners.open(3, HOME, HOME, None).await.unwrap().port(),
+            port
+        );
     }
 
     #[tokio::test]
     async fn a_stranger_is_turned_away_and_the_client_still_gets_in() {
         let listeners = Arc::new(Listeners::new(&one_port()));
         let mut port = listeners
-            .open(1, "127.0.0.2".parse().unwrap(), HOME)
+            .open(1, "127.0.0.2".parse().unwrap(), HOME, None)
             .await
             .unwrap();
         let to = SocketAddr::new(HOME, port.port());
@@ -246,7 +254,7 @@ mod tests {
         let mut config = one_port();
         config.passive.connect_timeout = Duration::from_millis(20);
         let mut port = Arc::new(Listeners::new(&config))
-            .open(1, HOME, HOME)
+            .open(1, HOME, HOME, None)
             .await
             .unwrap();
         assert!(matches!(port.accept().await, Err(AcceptError::Deadline(_))));

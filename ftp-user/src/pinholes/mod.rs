@@ -7,7 +7,7 @@ pub mod inspect;
 pub mod kernel;
 mod listeners;
 
-use crate::config::Config;
+use crate::config::{Config, PortSet};
 use kernel::{Hole, Kernel, Locked, StartError};
 use listeners::{ListenerPort, Listeners};
 use std::io;
@@ -99,7 +99,8 @@ impl Pinholes {
     }
 
     /// Opens a pinhole for one data connection from `client` to `server` (unmapped addresses).
-    /// Once this returns, the client is admitted: only then may its port be spoken of.
+    /// Once this returns, the client is admitted: only then may its port be spoken of. The port is
+    /// one of `ports`, if they are given, which are some of `passive.ports`.
     ///
     /// Waits up to `passive.port_timeout` for a port to come free.
     pub async fn open(
@@ -107,16 +108,18 @@ impl Pinholes {
         session: SessionId,
         client: IpAddr,
         server: IpAddr,
+        ports: Option<&PortSet>,
     ) -> Result<PassivePort, OpenError> {
         match &self.backend {
             Backend::Kernel(kernel) => {
-                let hole = kernel.open(session, client, server).await?;
+                let hole = kernel.open(session, client, server, ports).await?;
                 Ok(PassivePort {
                     kind: PortKind::Kernel(hole),
                 })
             }
             Backend::Listeners(listeners) => {
-                let port = Arc::clone(listeners).open(session, client, server).await?;
+                let listeners = Arc::clone(listeners);
+                let port = listeners.open(session, client, server, ports).await?;
                 Ok(PassivePort {
                     kind: PortKind::Listener(port),
                 })

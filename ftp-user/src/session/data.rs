@@ -6,15 +6,20 @@ use crate::pinholes::PassivePort;
 use crate::proto::command::EpsvArgument;
 use crate::proto::{Code, Reply};
 use std::net::SocketAddr;
+use tokio::io::{AsyncRead, AsyncWrite};
 
-impl<S> Session<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     pub(super) async fn pasv(&mut self) -> Answer {
         self.not_after_epsv_all()?;
         // The earlier port is given up first: it may be the only one left.
         self.negotiated = Negotiated::Nothing;
         let (client, server) = (self.ends.client.ip(), self.ends.server.ip());
         let public = self.context.config.passive.address;
-        let opened = negotiate::pasv(&self.shared.pinholes, self.id, client, server, public).await;
+        let (pinholes, ports) = (
+            &self.shared.pinholes,
+            self.user()?.account.passive_ports.as_ref(),
+        );
+        let opened = negotiate::pasv(pinholes, self.id, client, server, ports, public).await;
         self.passive(opened)
     }
 
@@ -29,7 +34,11 @@ impl<S> Session<S> {
         };
         self.negotiated = Negotiated::Nothing;
         let (client, server) = (self.ends.client.ip(), self.ends.server.ip());
-        let opened = negotiate::epsv(&self.shared.pinholes, self.id, client, server, family).await;
+        let (pinholes, ports) = (
+            &self.shared.pinholes,
+            self.user()?.account.passive_ports.as_ref(),
+        );
+        let opened = negotiate::epsv(pinholes, self.id, client, server, ports, family).await;
         self.passive(opened)
     }
 
@@ -56,8 +65,12 @@ impl<S> Session<S> {
                 "Active mode is switched off; use PASV or EPSV.",
             ));
         }
-        match CheckedPeer::check(asked, self.ends.client) {
+        match CheckedPeer::check(asked, self.ends.client, &self.user()?.account.fxp) {
             Ok(peer) => {
+                let (client, to) = (self.ends.client.ip(), peer.address());
+                if to.ip() != client.to_canonical() {
+                    tracing::info!(session = self.id, %client, %to, "data connection to another host");
+                }
                 self.negotiated = Negotiated::Active(peer);
                 Ok(Reply::new(Code::Okay, "Will connect to your port."))
             }

@@ -1,5 +1,6 @@
 //! RFC 959 §4.1.1, access control: USER PASS ACCT REIN.
 
+use super::activity::{self, TooManySessions};
 use super::state::{Login, Parameters, Pending, User};
 use super::{Answer, Session};
 use crate::auth::{Account, Accounts, Password};
@@ -9,12 +10,6 @@ use crate::proto::text::Visible;
 use crate::proto::{Code, Reply};
 use crate::vfs::VirtualPath;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// The wait after the first failed login; each further one doubles it.
-const FIRST_DELAY: Duration = Duration::from_millis(500);
-/// Shorter than the server waits for its sessions at its end.
-const LONGEST_DELAY: Duration = Duration::from_secs(4);
 
 impl<S> Session<S> {
     /// USER. A second one starts the login over (RFC 959 §4.1.1).
@@ -45,18 +40,21 @@ impl<S> Session<S> {
         let password = Password::new(password.into_bytes());
         let account = match self.context.accounts.anonymous() {
             Some(account) if Accounts::is_anonymous(&name) => Some(account),
-            _ => self.context.accounts.verify(&name, password).await,
+            _ => self.verify(&name, password).await?,
         };
         // Nothing of an account is looked at before its password has been checked, and whoever is
         // turned away then is told no more than somebody who has guessed.
         match account {
             Some(account) => match account.objection(self.ends.client.ip()) {
-                None => self.enter(account).await,
-                Some(reason) => Err(self.refuse(&name, reason).await),
+                None => {
+                    if !Accounts::is_anonymous(&name) {
+                        self.shared.failures.succeeded(self.ends.client.ip());
+                    }
+                    self.enter(account).await
+                }
+                Some(reason) => Err(self.refuse(&name, reason)),
             },
-            None => Err(self
-                .refuse(&name, "no such user, or a wrong password")
-                .await),
+            None => Err(self.refuse(&name, "no such user, or a wrong password")),
         }
     }
 
@@ -65,11 +63,38 @@ impl<S> Session<S> {
         self.context = self.shared.newest.get();
     }
 
+    /// The account whose password this is. Where guesses have failed, the next ones wait; other
+    /// addresses' do not.
+    async fn verify(&self, name: &[u8], password: Password) -> Result<Option<Arc<Account>>, Reply> {
+        let client = self.ends.client.ip();
+        let Ok(wait) = self.shared.failures.turn(client) else {
+            tracing::warn!(session = self.id, %client, "login refused: too many failed before");
+            return Err(Reply::new(
+                Code::ServiceUnavailable,
+                "Too many failed logins from your address; try again later.",
+            ));
+        };
+        tokio::time::sleep(wait).await;
+        Ok(self.context.accounts.verify(name, password).await)
+    }
+
     async fn enter(&mut self, account: Arc<Account>) -> Answer {
         let (session, client) = (self.id, self.ends.client.ip());
         let user = account.name.clone();
+        let presence = match self.shared.activity.enter(&account) {
+            Ok(presence) => presence.map(Arc::new),
+            Err(TooManySessions(most)) => {
+                tracing::warn!(session, %client, user, most, "login refused: too many sessions");
+                return Err(Reply::new(
+                    Code::NotLoggedIn,
+                    "Too many sessions of this account; try again later.",
+                ));
+            }
+        };
+        let uploads = &self.context.config.uploads;
+        let rules = activity::rules(&account, presence.as_deref(), uploads);
         let opening = Arc::clone(&account);
-        let opened = tokio::task::spawn_blocking(move || opening.tree()).await;
+        let opened = tokio::task::spawn_blocking(move || opening.tree(rules)).await;
         let tree = match opened {
             Ok(Ok(tree)) => tree,
             Ok(Err(error)) => {
@@ -88,14 +113,16 @@ impl<S> Session<S> {
         self.login_failures = 0;
         self.login = Login::User(User {
             account,
+            presence,
             tree,
             directory: VirtualPath::root(),
         });
         Ok(Reply::new(Code::LoggedIn, "Logged in."))
     }
 
-    async fn refuse(&mut self, name: &[u8], reason: &'static str) -> Reply {
+    fn refuse(&mut self, name: &[u8], reason: &'static str) -> Reply {
         self.login_failures += 1;
+        self.shared.failures.failed(self.ends.client.ip());
         let failures = self.login_failures;
         let shown = Visible(name.get(..64).unwrap_or(name));
         tracing::warn!(session = self.id, client = %self.ends.client.ip(), user = %shown, failures,
@@ -103,9 +130,6 @@ impl<S> Session<S> {
         if failures >= self.context.config.limits.login_failures {
             return Reply::new(Code::ServiceUnavailable, "Too many failed logins.");
         }
-        // Guessing gets slower; other sessions do not.
-        let doubled = FIRST_DELAY.saturating_mul(1 << (failures - 1).min(16));
-        tokio::time::sleep(doubled.min(LONGEST_DELAY)).await;
         Reply::new(Code::NotLoggedIn, "Login incorrect.")
     }
 

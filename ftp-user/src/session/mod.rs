@@ -3,6 +3,7 @@
 //! A file per command family; `dispatch` knows them all, `policy` says who may use which. Bytes on
 //! the data connection are `transfer`'s, ports are `negotiate`'s, what a line means is `proto`'s.
 
+mod activity;
 mod data;
 mod directory;
 mod dispatch;
@@ -22,6 +23,7 @@ mod transfer;
 #[cfg(test)]
 mod tests;
 
+use crate::auth::Failures;
 use crate::control::{Control, ControlError};
 use crate::generation::{Generation, Newest};
 use crate::negotiate::Negotiated;
@@ -29,6 +31,7 @@ use crate::pinholes::{Pinholes, SessionId};
 use crate::proto::line::LineError;
 use crate::proto::{Code, Reply};
 use crate::vfs::{Vfs, VfsError};
+pub use activity::Activity;
 use state::{Login, Parameters, Pending, User};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -43,6 +46,10 @@ use tokio::time::Instant;
 pub struct Shared {
     /// The settings that are in force.
     pub newest: Newest,
+    /// What accounts use at this moment.
+    pub activity: Activity,
+    /// Who failed to log in not long ago.
+    pub failures: Failures,
     /// Where data connections come in.
     pub pinholes: Pinholes,
     /// Whether the server goes on.

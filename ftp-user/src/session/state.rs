@@ -1,5 +1,6 @@
 //! What a session knows between two commands.
 
+use super::activity::Presence;
 use crate::auth::Account;
 use crate::proto::command::TypeCode;
 use crate::vfs::{Tree, VirtualPath};
@@ -20,6 +21,8 @@ pub(super) enum Login {
 #[derive(Debug)]
 pub(super) struct User {
     pub(super) account: Arc<Account>,
+    /// For an account with limits.
+    pub(super) presence: Option<Arc<Presence>>,
     pub(super) tree: Tree,
     pub(super) directory: VirtualPath,
 }

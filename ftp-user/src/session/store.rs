@@ -7,8 +7,7 @@ use crate::proto::command::TypeCode;
 use crate::proto::text::Visible;
 use crate::proto::{Code, Reply};
 use crate::transfer::Received;
-use crate::vfs::{VirtualPath, Write};
-use std::fs::File;
+use crate::vfs::{Upload, VirtualPath, Write};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
@@ -38,12 +37,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Ok(opened) => opened,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let (path, file) = opened;
+        let (path, upload) = opened;
         let opening = format!("FILE: {}", Visible(path.file_name().unwrap_or_default()));
-        self.receive("STOU", path, file, opening).await.map(Ok)
+        self.receive("STOU", path, upload, opening).await.map(Ok)
     }
 
-    async fn open_unique(&mut self) -> Result<(VirtualPath, File), Reply> {
+    async fn open_unique(&mut self) -> Result<(VirtualPath, Upload), Reply> {
         self.has_data_connection()?;
         let directory = self.user()?.directory.clone();
         self.on_disk(move |vfs| vfs.create_unique(&directory)).await
@@ -55,11 +54,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         argument: &[u8],
         how: Write,
     ) -> Result<Answer, ControlError> {
-        let (path, file) = match self.open_for_writing(argument, how).await {
+        let (path, upload) = match self.open_for_writing(argument, how).await {
             Ok(opened) => opened,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        self.receive(verb, path, file, "Ready for your data.".to_owned())
+        self.receive(verb, path, upload, "Ready for your data.".to_owned())
             .await
             .map(Ok)
     }
@@ -68,10 +67,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         &mut self,
         argument: &[u8],
         how: Write,
-    ) -> Result<(VirtualPath, File), Reply> {
+    ) -> Result<(VirtualPath, Upload), Reply> {
         let path = self.path(argument)?;
         self.has_data_connection()?;
-        self.on_disk(move |vfs| vfs.open_write(&path, how).map(|file| (path, file)))
+        self.on_disk(move |vfs| vfs.open_write(&path, how).map(|upload| (path, upload)))
             .await
     }
 
@@ -79,7 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         &mut self,
         verb: &'static str,
         path: VirtualPath,
-        file: File,
+        upload: Upload,
         opening: String,
     ) -> Result<Reply, ControlError> {
         let how = match self.parameters.type_code {
@@ -89,7 +88,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         self.transfer(Transfer {
             verb,
             path,
-            job: Job::Receive(file, how),
+            job: Job::Receive(upload, how),
             opening,
         })
         .await

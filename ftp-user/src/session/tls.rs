@@ -350,6 +350,6 @@ pub(super) async fn carry(
         Job::File(file, range) => send_file_secured(connection, tls, file, range).await,
         Job::Ascii(file) => send_secured(connection, tls, file).await,
         Job::Listing(lines) => send_secured(connection, tls, lines).await,
-        Job::Receive(file, how) => receive_secured(connection, tls, file, how).await,
+        Job::Receive(upload, how) => receive_secured(connection, tls, upload, how).await,
     }
 }

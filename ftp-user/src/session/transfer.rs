@@ -1,6 +1,7 @@
 //! RFC 959 §4.1.3 ABOR, §5.2 and §6: a transfer from its data connection to its last reply, with the
 //! control connection listened to all the while.
 
+use super::activity::Presence;
 use super::list::ListingLines;
 use super::tls::{self, Secure};
 use super::{Answer, Line, Session, Stop, outcome};
@@ -11,14 +12,15 @@ use crate::pinholes::AcceptError;
 use crate::proto::line::LINE_LIMIT;
 use crate::proto::{Code, Command, Reply, parse};
 use crate::transfer::{
-    AsciiFile, DataConnection, Monitor, Received, TransferError, receive_file, send_bytes,
+    AsciiFile, DataConnection, Monitor, Rates, Received, TransferError, receive_file, send_bytes,
     send_file, send_produced,
 };
-use crate::vfs::VirtualPath;
+use crate::vfs::{Upload, VirtualPath};
 use std::fs::File;
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -40,7 +42,19 @@ pub(super) enum Job {
     File(File, Range<u64>),
     Ascii(AsciiFile),
     Listing(ListingLines),
-    Receive(File, Received),
+    Receive(Upload, Received),
+}
+
+impl Job {
+    /// The rates of the session that it has to keep to.
+    fn rates(&self, presence: &Presence) -> Option<Arc<Rates>> {
+        match self {
+            Job::Receive(..) => presence.upload.clone(),
+            Job::Bytes(_) | Job::File(..) | Job::Ascii(_) | Job::Listing(_) => {
+                presence.download.clone()
+            }
+        }
+    }
 }
 
 /// Why there is no data connection.
@@ -94,7 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let negotiated = std::mem::take(&mut self.negotiated);
         let connect = connect(
             negotiated,
-            std::sync::Arc::clone(&self.context.config),
+            Arc::clone(&self.context.config),
             self.ends.server,
             monitor.clone(),
         );
@@ -112,7 +126,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Watched::Stopped => return Ok(outcome::shutting_down()),
         };
         let stall = self.context.config.timeouts.stall;
-        let connection = DataConnection::new(socket, monitor.clone(), stall);
+        let presence = self.user().ok().and_then(|user| user.presence.as_deref());
+        let rates = presence.and_then(|presence| transfer.job.rates(presence));
+        let connection = DataConnection::new(socket, monitor.clone(), stall, rates);
         self.control
             .send(&Reply::new(Code::OpeningData, transfer.opening))
             .await?;
@@ -200,7 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
 async fn connect(
     negotiated: Negotiated,
-    config: std::sync::Arc<Config>,
+    config: Arc<Config>,
     local: SocketAddr,
     monitor: Monitor,
 ) -> Result<TcpStream, DataError> {
@@ -262,6 +278,6 @@ async fn carry(connection: &DataConnection, job: Job) -> Result<(), TransferErro
         Job::File(file, range) => send_file(connection, file, range).await,
         Job::Ascii(file) => send_produced(connection, file).await,
         Job::Listing(lines) => send_produced(connection, lines).await,
-        Job::Receive(file, how) => receive_file(connection, file, how).await,
+        Job::Receive(upload, how) => receive_file(connection, upload, how).await,
     }
 }

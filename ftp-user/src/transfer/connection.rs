@@ -2,6 +2,7 @@
 
 use super::error::TransferError;
 use super::monitor::Monitor;
+use super::rates::Rates;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::Shutdown;
@@ -23,9 +24,24 @@ pub(super) enum Direction {
 pub(super) struct Link {
     pub(super) socket: Arc<TcpStream>,
     pub(super) monitor: Monitor,
+    rates: Option<Arc<Rates>>,
 }
 
 impl Link {
+    /// How many bytes to move in one attempt, if it could be `most`.
+    pub(super) fn portion(&self, most: usize) -> usize {
+        self.rates
+            .as_ref()
+            .map_or(most, |rates| rates.portion(most))
+    }
+
+    /// How long to wait now that `bytes` have moved; zero where no rate is to be kept.
+    pub(super) fn paid(&self, bytes: u64) -> Duration {
+        self.rates
+            .as_ref()
+            .map_or(Duration::ZERO, |rates| rates.take(bytes))
+    }
+
     /// Is the socket ready within `patience`? An error or the other end's close is readiness.
     pub(super) fn is_ready(&self, direction: Direction, patience: Duration) -> io::Result<bool> {
         let flags = match direction {
@@ -53,12 +69,22 @@ pub struct DataConnection {
 }
 
 impl DataConnection {
-    /// Takes over a connected socket, nonblocking, registered with no reactor.
-    pub fn new(socket: TcpStream, monitor: Monitor, stall: Duration) -> DataConnection {
+    /// Takes over a connected socket, nonblocking, registered with no reactor. What goes over it
+    /// keeps to `rates`.
+    pub fn new(
+        socket: TcpStream,
+        monitor: Monitor,
+        stall: Duration,
+        rates: Option<Arc<Rates>>,
+    ) -> DataConnection {
         let socket = Arc::new(socket);
         monitor.attach(&socket);
         DataConnection {
-            link: Link { socket, monitor },
+            link: Link {
+                socket,
+                monitor,
+                rates,
+            },
             stall,
         }
     }
@@ -91,6 +117,18 @@ impl DataConnection {
                 Ok(ready) => ready.map_err(TransferError::Connection),
                 Err(_) => Err(TransferError::Stalled(self.stall)),
             },
+        }
+    }
+
+    /// Waits until the rates are kept that [`Link::paid`] spoke of, or for an abort.
+    pub(super) async fn pause(&self, wait: Duration) -> Result<(), TransferError> {
+        if wait.is_zero() {
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            () = self.link.monitor.aborted() => Err(TransferError::Aborted),
+            () = tokio::time::sleep(wait) => Ok(()),
         }
     }
 

@@ -7,6 +7,7 @@
 mod connection;
 mod error;
 mod monitor;
+mod rates;
 mod receive;
 mod secure;
 mod send;
@@ -17,6 +18,7 @@ mod tests;
 pub use connection::DataConnection;
 pub use error::TransferError;
 pub use monitor::Monitor;
+pub use rates::{Bucket, Rates};
 pub use receive::{Received, receive_file};
 pub use secure::{handshake, receive_secured, send_bytes_secured, send_file_secured, send_secured};
 pub use send::{AsciiFile, Produce, send_bytes, send_file, send_produced};

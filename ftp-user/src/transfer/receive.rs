@@ -4,6 +4,7 @@ use super::connection::{DataConnection, Direction, Link};
 use super::error::TransferError;
 use super::step::{Job, Moved, run};
 use crate::proto::ascii::FromNetwork;
+use crate::vfs::Upload;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
@@ -26,42 +27,53 @@ pub enum Received {
     Ascii,
 }
 
-/// Stores what the client sends, from the file's position on, until the client ends the connection.
-/// What came in before a failure stays in the file.
+/// Stores what the client sends until the client ends the connection, and completes the upload.
+/// After a failure it is broken off.
 pub async fn receive_file(
     connection: &DataConnection,
-    file: File,
+    upload: Upload,
     how: Received,
 ) -> Result<(), TransferError> {
-    let file = match how {
+    let upload = match how {
         Received::Image => match run(
             connection,
             SpliceFile {
-                file,
+                upload,
                 pipe: None,
                 odd: false,
             },
         )
         .await?
         {
-            SpliceFile { odd: false, .. } => return Ok(()),
-            SpliceFile { file, .. } => file,
+            SpliceFile {
+                odd: false, upload, ..
+            } => return complete(upload).await,
+            SpliceFile { upload, .. } => upload,
         },
-        Received::Ascii => file,
+        Received::Ascii => upload,
     };
     let convert = (how == Received::Ascii).then(FromNetwork::default);
     let copy = CopyFile {
-        file,
+        upload,
         buffer: Vec::new(),
         converted: Vec::new(),
         convert,
     };
-    run(connection, copy).await.map(drop)
+    complete(run(connection, copy).await?.upload).await
+}
+
+/// Gives a file that is whole its name, where it has not got it yet.
+pub(super) async fn complete(upload: Upload) -> Result<(), TransferError> {
+    let done = match upload.has_an_end() {
+        true => tokio::task::spawn_blocking(|| upload.complete()).await?,
+        false => upload.complete(),
+    };
+    done.map_err(TransferError::Write)
 }
 
 /// Socket → pipe → file: the bytes are copied once, by the file system, and never seen here.
 struct SpliceFile {
-    file: File,
+    upload: Upload,
     pipe: Option<(OwnedFd, OwnedFd)>,
     /// The file turned out to be of a kind that cannot be spliced into.
     odd: bool,
@@ -78,7 +90,8 @@ impl Job for SpliceFile {
             none => none.insert(pipe().map_err(TransferError::Write)?),
         };
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
-        let taken = match splice(&link.socket, None, into, None, PIPE, flags) {
+        let most = link.portion(PIPE);
+        let taken = match splice(&link.socket, None, into, None, most, flags) {
             Ok(0) => return Ok(Moved::End),
             Ok(taken) => taken,
             // The pipe is empty, so it is the client who is not ready.
@@ -87,22 +100,29 @@ impl Job for SpliceFile {
             Err(error) => return Err(TransferError::Connection(error.into())),
         };
         link.monitor.add(taken);
-        let mut left = taken;
-        while left > 0 {
-            match splice(&out, None, &self.file, None, left, SpliceFlags::MOVE) {
-                Ok(0) => return Err(TransferError::Write(io::ErrorKind::WriteZero.into())),
-                Ok(stored) => left = left.saturating_sub(stored),
-                Err(Errno::INTR) => {}
-                Err(Errno::INVAL) => {
-                    drain(out, left, &mut self.file).map_err(TransferError::Write)?;
-                    self.odd = true;
-                    return Ok(Moved::End);
-                }
-                Err(error) => return Err(TransferError::Write(error.into())),
-            }
-        }
-        Ok(Moved::Some(taken as u64))
+        let stored = self.upload.store(taken, |file| empty(out, file, taken));
+        self.odd = stored.map_err(TransferError::Write)?;
+        Ok(match self.odd {
+            true => Moved::End,
+            false => Moved::Some(taken as u64),
+        })
     }
+}
+
+/// Moves what the pipe holds into the file. Says whether it had to be copied because the file is of
+/// a kind that cannot be spliced into.
+fn empty(pipe: &OwnedFd, file: &mut File, bytes: usize) -> io::Result<bool> {
+    let mut left = bytes;
+    while left > 0 {
+        match splice(pipe, None, &*file, None, left, SpliceFlags::MOVE) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(stored) => left = left.saturating_sub(stored),
+            Err(Errno::INTR) => {}
+            Err(Errno::INVAL) => return drain(pipe, left, file).map(|()| true),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(false)
 }
 
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -120,7 +140,7 @@ fn drain(pipe: &OwnedFd, bytes: usize, file: &mut File) -> io::Result<()> {
 
 /// Socket → memory → file.
 struct CopyFile {
-    file: File,
+    upload: Upload,
     buffer: Vec<u8>,
     converted: Vec<u8>,
     convert: Option<FromNetwork>,
@@ -132,7 +152,7 @@ impl Job for CopyFile {
     }
 
     fn attempt(&mut self, link: &Link) -> Result<Moved, TransferError> {
-        self.buffer.resize(BUFFER, 0);
+        self.buffer.resize(link.portion(BUFFER), 0);
         let (taken, end) =
             match rustix::net::recv(&link.socket, &mut self.buffer[..], RecvFlags::empty()) {
                 Ok((taken, _)) => (taken, taken == 0),
@@ -153,7 +173,8 @@ impl Job for CopyFile {
                 &self.converted
             }
         };
-        self.file.write_all(bytes).map_err(TransferError::Write)?;
+        let stored = self.upload.store(bytes.len(), |file| file.write_all(bytes));
+        stored.map_err(TransferError::Write)?;
         Ok(if end {
             Moved::End
         } else {

@@ -4,10 +4,11 @@
 
 use super::connection::{DataConnection, Direction, Link};
 use super::error::TransferError;
-use super::receive::Received;
+use super::receive::{Received, complete};
 use super::send::{PRODUCE_CHUNK, Produce};
 use super::step::{Job, Moved, run};
 use crate::proto::ascii::FromNetwork;
+use crate::vfs::Upload;
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
@@ -64,24 +65,24 @@ pub async fn send_bytes_secured(
     send_secured(connection, tls, Ready(bytes)).await
 }
 
-/// Stores what the client sends until it says that this was all. A connection that just ends is
-/// [`TransferError::Truncated`]: anybody on the way can end a connection.
+/// Stores what the client sends until it says that this was all, and completes the upload. A
+/// connection that just ends is [`TransferError::Truncated`]: anybody on the way can end one.
 pub async fn receive_secured(
     connection: &DataConnection,
     tls: Box<ServerConnection>,
-    file: File,
+    upload: Upload,
     how: Received,
 ) -> Result<(), TransferError> {
     let job = Receive {
         tls,
-        file,
+        upload,
         records: Vec::new(),
         plain: Vec::new(),
         converted: Vec::new(),
         convert: (how == Received::Ascii).then(FromNetwork::default),
         closed: false,
     };
-    run(connection, job).await.map(drop)
+    complete(run(connection, job).await?.upload).await
 }
 
 /// What one write to the socket, or one read from it, came to.
@@ -210,7 +211,7 @@ impl Produce for Ready {
 
 struct Receive {
     tls: Box<ServerConnection>,
-    file: File,
+    upload: Upload,
     records: Vec<u8>,
     plain: Vec<u8>,
     converted: Vec<u8>,
@@ -251,7 +252,8 @@ impl Receive {
                 &self.converted
             }
         };
-        self.file.write_all(bytes).map_err(TransferError::Write)?;
+        let stored = self.upload.store(bytes.len(), |file| file.write_all(bytes));
+        stored.map_err(TransferError::Write)?;
         self.plain.clear();
         Ok(())
     }
@@ -277,7 +279,7 @@ impl Job for Receive {
         self.decrypt(link)?;
         let mut taken = 0;
         if !self.closed {
-            self.records.resize(CHUNK, 0);
+            self.records.resize(link.portion(CHUNK), 0);
             taken = match rustix::net::recv(&link.socket, &mut self.records[..], RecvFlags::empty())
             {
                 Ok((0, _)) => return Err(TransferError::Truncated),

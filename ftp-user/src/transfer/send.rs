@@ -30,9 +30,13 @@ pub async fn send_bytes(
     mut bytes: &[u8],
 ) -> Result<(), TransferError> {
     let link = connection.link();
+    connection.pause(link.paid(0)).await?;
     while !bytes.is_empty() {
         match send(link, bytes) {
-            Ok(Some(sent)) => bytes = bytes.get(sent..).unwrap_or_default(),
+            Ok(Some(sent)) => {
+                bytes = bytes.get(sent..).unwrap_or_default();
+                connection.pause(link.paid(sent as u64)).await?;
+            }
             Ok(None) => connection.wait(Direction::Out).await?,
             Err(_) if link.monitor.is_aborted() => return Err(TransferError::Aborted),
             Err(error) => return Err(error),
@@ -108,6 +112,7 @@ impl Produce for AsciiFile {
 
 /// One send(2); `None` if the client is not ready.
 fn send(link: &Link, bytes: &[u8]) -> Result<Option<usize>, TransferError> {
+    let bytes = bytes.get(..link.portion(bytes.len())).unwrap_or(bytes);
     match rustix::net::send(&link.socket, bytes, SendFlags::NOSIGNAL) {
         Ok(sent) => {
             link.monitor.add(sent);
@@ -135,6 +140,7 @@ impl Job for SendFile {
             return Ok(Moved::End);
         }
         let count = usize::try_from(left.min(SENDFILE_CHUNK)).unwrap_or(usize::MAX);
+        let count = link.portion(count);
         let offset = &mut self.range.start;
         match rustix::fs::sendfile(&link.socket, &self.file, Some(offset), count) {
             Ok(0) => Err(TransferError::Shrunk),

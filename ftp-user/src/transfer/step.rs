@@ -33,6 +33,8 @@ pub(super) trait Job: Send + 'static {
 enum Step {
     More,
     Blocked,
+    /// A rate is to be kept.
+    Ahead(Duration),
     End,
 }
 
@@ -42,6 +44,8 @@ pub(super) async fn run<J: Job>(
     mut job: J,
 ) -> Result<J, TransferError> {
     let mut patience = PATIENCE;
+    // What earlier transfers owe.
+    connection.pause(connection.link().paid(0)).await?;
     loop {
         let link = connection.link().clone();
         let work = move || {
@@ -53,6 +57,7 @@ pub(super) async fn run<J: Job>(
         match step? {
             Step::End => return Ok(job),
             Step::More => {}
+            Step::Ahead(wait) => connection.pause(wait).await?,
             Step::Blocked => connection.wait(job.direction()).await?,
         }
     }
@@ -69,7 +74,13 @@ fn step<J: Job>(job: &mut J, link: &Link, patience: &mut Duration) -> Result<Ste
         }
         match moved? {
             Moved::End => return Ok(Step::End),
-            Moved::Some(bytes) => total += bytes,
+            Moved::Some(bytes) => {
+                total += bytes;
+                let wait = link.paid(bytes);
+                if !wait.is_zero() {
+                    return Ok(Step::Ahead(wait));
+                }
+            }
             Moved::Blocked => {
                 if total >= QUICK {
                     *patience = PATIENCE;

@@ -1,6 +1,7 @@
 //! Transfers without a session: loopback sockets and files.
 
 use super::*;
+use crate::vfs::Upload;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::{TcpListener, TcpStream};
@@ -16,7 +17,8 @@ fn pair(monitor: &Monitor, stall: Duration) -> (DataConnection, TcpStream) {
     let (server, _) = listener.accept().unwrap();
     server.set_nonblocking(true).unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
-    (DataConnection::new(server, monitor.clone(), stall), client)
+    let connection = DataConnection::new(server, monitor.clone(), stall, None);
+    (connection, client)
 }
 
 fn content(file: &mut File) -> Vec<u8> {
@@ -36,7 +38,7 @@ async fn a_file_that_cannot_be_spliced_into_is_written() {
     let bytes: Vec<u8> = (0..3_000_000u32).map(|n| (n >> 8) as u8).collect();
     let sent = bytes.clone();
     let sender = std::thread::spawn(move || client.write_all(&sent).unwrap());
-    receive_file(&connection, appended, Received::Image)
+    receive_file(&connection, Upload::into_file(appended), Received::Image)
         .await
         .unwrap();
     sender.join().unwrap();
@@ -95,7 +97,7 @@ async fn a_full_device_is_told_apart_from_a_broken_connection() {
     client.write_all(b"bytes").unwrap();
     drop(client);
     let full = File::options().write(true).open("/dev/full").unwrap();
-    let received = receive_file(&connection, full, Received::Ascii).await;
+    let received = receive_file(&connection, Upload::into_file(full), Received::Ascii).await;
     assert!(
         matches!(received, Err(TransferError::Write(_))),
         "{received:?}"

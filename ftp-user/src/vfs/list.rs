@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use super::entry::{Entry, Kind};
 use super::error::{Explain as _, VfsError};
 use super::path::VirtualPath;
+use super::upload::is_temporary;
 use super::{Vfs, resolve};
 
 const ACTION: &str = "list";
@@ -62,9 +63,12 @@ impl Iterator for Entries<'_> {
     type Item = Result<Entry, VfsError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        let atomic = self.vfs.rules().atomic;
         loop {
             let looked = match self.listing.directory.read()? {
                 Ok(entry) if matches!(entry.file_name().to_bytes(), b"." | b"..") => continue,
+                // It has no name yet, as far as clients are concerned.
+                Ok(entry) if atomic && is_temporary(entry.file_name().to_bytes()) => continue,
                 Ok(entry) => self.look(entry.file_name()),
                 Err(errno) => Err(errno),
             };

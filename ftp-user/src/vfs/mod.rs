@@ -4,20 +4,24 @@
 //! is the only way to a [`Vfs`]. No FTP, no async: the calls block and are made from blocking
 //! threads.
 
+mod census;
 mod change;
 mod credentials;
 mod entry;
 mod error;
 mod list;
 mod path;
+mod quota;
 mod resolve;
+mod upload;
 
-pub use change::Write;
 pub use credentials::{Credentials, CredentialsError, Owner};
 pub use entry::{Entry, Kind};
 pub use error::{ErrorKind, VfsError};
 pub use list::{Entries, Listing};
 pub use path::VirtualPath;
+pub use quota::{Quota, QuotaLimits};
+pub use upload::{Rules, Upload, Write};
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -26,52 +30,73 @@ use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, OFlags};
 
+use credentials::Worn;
 use error::Explain as _;
+use rustix::io::Errno;
 
 /// One account's file tree, and as whom it is used. Cheap to clone; clones share the root's
 /// descriptor.
 #[derive(Debug, Clone)]
 pub struct Tree {
     vfs: Arc<Vfs>,
-    credentials: Option<Arc<Credentials>>,
 }
 
 impl Tree {
     /// Opens the tree under `root`, which may itself be reached by links, and by directories that
-    /// only the daemon may search. With credentials, all work in it is done with them.
-    pub fn open(root: &Path, credentials: Option<Arc<Credentials>>) -> Result<Tree, VfsError> {
+    /// only the daemon may search. With credentials, all work in it is done with them; with rules,
+    /// uploads keep to them, and where they have a quota, what is there is counted now.
+    pub fn open(
+        root: &Path,
+        credentials: Option<Arc<Credentials>>,
+        rules: Option<Arc<Rules>>,
+    ) -> Result<Tree, VfsError> {
         let tree = Tree {
             vfs: Arc::new(Vfs {
-                root: resolve::root(root)?,
+                root: Arc::new(resolve::root(root)?),
+                credentials,
+                rules,
             }),
-            credentials,
         };
         // A kernel that cannot confine, or a root that cannot be searched, shows itself now and not
         // in the midst of things.
         tree.act(|vfs| resolve::usable(&vfs.root, root))?;
+        if let Some((quota, _)) = &tree.vfs.rules().quota {
+            quota.begin(&tree.vfs.root, &tree.vfs.credentials);
+        }
         Ok(tree)
     }
 
-    /// Does work on the tree as its account. Not to be nested.
+    /// Does work on the tree as its account.
     pub fn act<T>(&self, work: impl FnOnce(&Vfs) -> Result<T, VfsError>) -> Result<T, VfsError> {
-        let worn = match &self.credentials {
-            Some(credentials) => Some(credentials.wear().map_err(VfsError::Credentials)?),
-            None => None,
-        };
+        let worn = wear(&self.vfs.credentials).map_err(VfsError::Credentials)?;
         let done = work(&self.vfs);
         drop(worn);
         done
     }
 }
 
+/// Puts an account's credentials on this thread, if it has any.
+fn wear(credentials: &Option<Arc<Credentials>>) -> Result<Option<Worn>, Errno> {
+    credentials
+        .as_ref()
+        .map(|credentials| credentials.wear())
+        .transpose()
+}
+
 /// One account's file tree while a thread works on it with the account's credentials.
 #[derive(Debug)]
 pub struct Vfs {
     /// `O_PATH` descriptor: the tree stays this one even if the root's path is renamed.
-    root: OwnedFd,
+    root: Arc<OwnedFd>,
+    credentials: Option<Arc<Credentials>>,
+    rules: Option<Arc<Rules>>,
 }
 
 impl Vfs {
+    fn rules(&self) -> &Rules {
+        Rules::of(&self.rules)
+    }
+
     /// What is at `path`, following links as long as they stay inside the root.
     pub fn metadata(&self, path: &VirtualPath) -> Result<Entry, VfsError> {
         let action = "look at";
@@ -97,12 +122,17 @@ impl Vfs {
         Ok((file, size))
     }
 
-    /// Bytes that the file system of `path` has left for unprivileged writers.
+    /// Bytes that the file system of `path` has left for unprivileged writers, or that the quota
+    /// has left, whichever is less.
     pub fn free_space(&self, path: &VirtualPath) -> Result<u64, VfsError> {
         let action = "measure the free space at";
         let node = resolve::node(&self.root, path).explain(action, path)?;
         let figures = rustix::fs::fstatvfs(&node).explain(action, path)?;
-        Ok(figures.f_bavail.saturating_mul(figures.f_frsize))
+        let free = figures.f_bavail.saturating_mul(figures.f_frsize);
+        Ok(match self.rules().ledger().explain(action, path)? {
+            Some(ledger) => free.min(ledger.bytes_left().explain(action, path)?),
+            None => free,
+        })
     }
 
     /// Opens what is already there, if it is a regular file, and tells its size.

@@ -26,7 +26,9 @@ impl Site {
         fs::create_dir(dir.path().join("root")).unwrap();
         fs::create_dir(dir.path().join("outside")).unwrap();
         fs::write(dir.path().join("outside/secret"), "secret").unwrap();
-        let vfs = Tree::open(&dir.path().join("root"), None).unwrap().vfs;
+        let vfs = Tree::open(&dir.path().join("root"), None, None)
+            .unwrap()
+            .vfs;
         Site { dir, vfs }
     }
 
@@ -75,18 +77,28 @@ fn content(mut file: File) -> String {
     content
 }
 
+fn write(mut upload: Upload, text: &str) {
+    let stored = upload.store(text.len(), |file| file.write_all(text.as_bytes()));
+    stored.and_then(|()| upload.complete()).unwrap();
+}
+
 #[test]
 fn a_root_must_be_a_directory() {
     let tree = Site::new();
-    refused(Tree::open(&tree.real("nothing"), None), ErrorKind::NotFound);
+    refused(
+        Tree::open(&tree.real("nothing"), None, None),
+        ErrorKind::NotFound,
+    );
     tree.file("file", "");
     refused(
-        Tree::open(&tree.real("file"), None),
+        Tree::open(&tree.real("file"), None, None),
         ErrorKind::NotADirectory,
     );
     // The admin may point to it through a link, an absolute one too.
     symlink(tree.real("."), tree.dir.path().join("link")).unwrap();
-    let vfs = Tree::open(&tree.dir.path().join("link"), None).unwrap().vfs;
+    let vfs = Tree::open(&tree.dir.path().join("link"), None, None)
+        .unwrap()
+        .vfs;
     assert!(vfs.open_read(&at("file")).is_ok());
 }
 
@@ -266,8 +278,7 @@ fn writes_where_it_was_told_to() {
     let tree = Site::new();
     let path = at("a");
     let put = |how, text: &str| -> Result<(), VfsError> {
-        let mut file = tree.vfs.open_write(&path, how)?;
-        file.write_all(text.as_bytes()).unwrap();
+        write(tree.vfs.open_write(&path, how)?, text);
         Ok(())
     };
     let is = |text: &str| assert_eq!(fs::read_to_string(tree.real("a")).unwrap(), text);
@@ -310,8 +321,8 @@ fn writes_where_it_was_told_to() {
 fn unique_files_are_new_and_inside_the_directory() {
     let tree = Site::new();
     fs::create_dir(tree.real("d")).unwrap();
-    let (first, mut file) = tree.vfs.create_unique(&at("d")).unwrap();
-    file.write_all(b"1").unwrap();
+    let (first, upload) = tree.vfs.create_unique(&at("d")).unwrap();
+    write(upload, "1");
     let (second, _) = tree.vfs.create_unique(&at("d")).unwrap();
     assert_ne!(first, second);
     assert_eq!(first.parent(), at("d"));
@@ -467,8 +478,8 @@ fn nothing_leads_out_while_links_are_swapped() {
                         refusals += 1;
                     }
                 }
-                if let Ok(mut file) = tree.vfs.open_write(&at(path), Write::Truncate) {
-                    file.write_all(b"public").unwrap();
+                if let Ok(upload) = tree.vfs.open_write(&at(path), Write::Truncate) {
+                    write(upload, "public");
                 }
                 let new = path.replace("secret", "new");
                 let _ = tree.vfs.make_dir(&at(&new));

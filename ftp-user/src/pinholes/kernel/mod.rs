@@ -40,7 +40,7 @@ use self::{
     upkeep::{Situation, Upkeep},
 };
 use crate::{
-    config::Config,
+    config::{Config, PortSet},
     pinholes::{OpenError, SessionId},
 };
 
@@ -155,8 +155,9 @@ impl Kernel {
         session: SessionId,
         client: IpAddr,
         server: IpAddr,
+        ports: Option<&PortSet>,
     ) -> Result<Hole, OpenError> {
-        self.table.open(session, client, server).await
+        self.table.open(session, client, server, ports).await
     }
 }
 

@@ -13,8 +13,8 @@ use std::{
 use ftp_ebpf::abi::{Address, Claim, ClientMask, Pinhole, PinholeKey, Tuple};
 use rand::RngExt as _;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
-    time::{Instant, timeout, timeout_at},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot},
+    time::{Instant, timeout_at},
 };
 
 use crate::{
@@ -47,10 +47,13 @@ pub(super) struct Table {
     mask: ClientMask,
     timing: Timing,
     inner: Mutex<Inner>,
+    /// Wakes those who wait for one of some ports; for one of all, they wait by semaphore.
+    released: Arc<Notify>,
 }
 
 struct Inner {
     store: Box<dyn Store>,
+    released: Arc<Notify>,
     next_id: u64,
     waiting: HashMap<PinholeKey, Waiting>,
     per_port: HashMap<u16, u32>,
@@ -84,8 +87,10 @@ impl Table {
         timing: Timing,
         store: Box<dyn Store>,
     ) -> Arc<Self> {
+        let released = Arc::new(Notify::new());
         let inner = Inner {
             store,
+            released: Arc::clone(&released),
             next_id: 1,
             waiting: HashMap::new(),
             per_port: HashMap::new(),
@@ -97,10 +102,12 @@ impl Table {
             mask,
             timing,
             inner: Mutex::new(inner),
+            released,
         })
     }
 
-    /// Opens a pinhole on a random port that this client does not hold already.
+    /// Opens a pinhole on a random port, of `ports` if they are given, that this client does not
+    /// hold already.
     ///
     /// The key holds the client, so clients do not take ports from each other; but those behind
     /// one address share its ports, and take turns when all of them wait.
@@ -109,17 +116,30 @@ impl Table {
         session: SessionId,
         client: IpAddr,
         server: IpAddr,
+        ports: Option<&PortSet>,
     ) -> Result<Hole, OpenError> {
         let client = self.mask.apply(client.into());
         let server = Address::from(server);
-        let free = self.free_ports(client, server);
-        let port = match timeout(self.timing.port, free.acquire_owned()).await {
-            Ok(Ok(permit)) => permit,
-            Ok(Err(_)) | Err(_) => {
-                return Err(OpenError::NoPort(self.timing.port));
+        let ports = ports.unwrap_or(&self.ports);
+        let give_up = Instant::now() + self.timing.port;
+        loop {
+            // Made before the look, so that a release in between is not missed.
+            let released = self.released.notified();
+            let free = self.free_ports(client, server);
+            let permit = match timeout_at(give_up, free.acquire_owned()).await {
+                Ok(Ok(permit)) => permit,
+                Ok(Err(_)) | Err(_) => return Err(OpenError::NoPort(self.timing.port)),
+            };
+            match self.insert(session, client, server, ports, permit) {
+                // The client has a port left, but none of these.
+                Err(none @ OpenError::NoPort(_)) => {
+                    if timeout_at(give_up, released).await.is_err() {
+                        return Err(none);
+                    }
+                }
+                done => return done,
             }
-        };
-        self.insert(session, client, server, port)
+        }
     }
 
     /// Hands an accepted connection to the session that waits for it. Its pinhole is gone when
@@ -164,11 +184,12 @@ impl Table {
         session: SessionId,
         client: Address,
         server: Address,
+        ports: &PortSet,
         port_permit: OwnedSemaphorePermit,
     ) -> Result<Hole, OpenError> {
         let mut inner = self.lock();
         let key = inner
-            .free_key(&self.ports, client, server)
+            .free_key(ports, client, server)
             .ok_or(OpenError::NoPort(self.timing.port))?;
         let port = u16::from_be(key.port_be);
         let row = Pinhole {
@@ -253,6 +274,7 @@ impl Inner {
             tracing::error!(port, %error, "the kernel kept a pinhole that was to be removed");
         }
         self.forget_idle_client(key);
+        self.released.notify_waiters();
         Some(waiting)
     }
 

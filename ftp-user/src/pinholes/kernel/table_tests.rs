@@ -81,7 +81,7 @@ fn tuple(client: IpAddr, port: u16) -> Tuple {
 #[tokio::test]
 async fn a_pinhole_is_in_the_kernel_when_open_returns_and_gone_when_dropped() {
     let (table, store) = table("40000-40001", PATIENT);
-    let hole = table.open(7, CLIENT, SERVER).await.unwrap();
+    let hole = table.open(7, CLIENT, SERVER, None).await.unwrap();
     {
         let memory = store.0.lock().unwrap();
         assert_eq!(memory.rows.len(), 1);
@@ -98,8 +98,8 @@ async fn a_pinhole_is_in_the_kernel_when_open_returns_and_gone_when_dropped() {
 #[tokio::test]
 async fn the_connection_reaches_its_session_and_takes_the_row_with_it() {
     let (table, store) = table("40000", PATIENT);
-    let mut hole = table.open(1, CLIENT, SERVER).await.unwrap();
-    let mut others = table.open(2, OTHER, SERVER).await.unwrap();
+    let mut hole = table.open(1, CLIENT, SERVER, None).await.unwrap();
+    let mut others = table.open(2, OTHER, SERVER, None).await.unwrap();
     assert_eq!(hole.port(), others.port(), "one port serves both clients");
 
     let sent = connection();
@@ -128,9 +128,9 @@ async fn the_connection_reaches_its_session_and_takes_the_row_with_it() {
 #[tokio::test]
 async fn dropping_an_accepted_pinhole_leaves_its_successor_alone() {
     let (table, store) = table("40000", PATIENT);
-    let first = table.open(1, CLIENT, SERVER).await.unwrap();
+    let first = table.open(1, CLIENT, SERVER, None).await.unwrap();
     table.deliver(&tuple(CLIENT, 40000), connection()).unwrap();
-    let second = table.open(1, CLIENT, SERVER).await.unwrap();
+    let second = table.open(1, CLIENT, SERVER, None).await.unwrap();
     drop(first);
     assert_eq!(store.0.lock().unwrap().rows.len(), 1);
     drop(second);
@@ -140,8 +140,8 @@ async fn dropping_an_accepted_pinhole_leaves_its_successor_alone() {
 #[tokio::test(start_paused = true)]
 async fn clients_behind_one_address_take_turns() {
     let (table, _store) = table("40000-40001", PATIENT);
-    let first = table.open(1, CLIENT, SERVER).await.unwrap();
-    let second = table.open(2, CLIENT, SERVER).await.unwrap();
+    let first = table.open(1, CLIENT, SERVER, None).await.unwrap();
+    let second = table.open(2, CLIENT, SERVER, None).await.unwrap();
     assert_ne!(first.port(), second.port());
 
     let (order, seen) = mpsc::channel();
@@ -149,7 +149,7 @@ async fn clients_behind_one_address_take_turns() {
         .map(|session| {
             let (table, order) = (Arc::clone(&table), order.clone());
             tokio::spawn(async move {
-                let hole = table.open(session, CLIENT, SERVER).await.unwrap();
+                let hole = table.open(session, CLIENT, SERVER, None).await.unwrap();
                 order.send(session).unwrap();
                 drop(hole);
             })
@@ -169,17 +169,17 @@ async fn clients_behind_one_address_take_turns() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_holds_every_port_is_told_so_after_a_while() {
     let (table, _store) = table("40000", PATIENT);
-    let _held = table.open(1, CLIENT, SERVER).await.unwrap();
-    let refused = table.open(2, CLIENT, SERVER).await;
+    let _held = table.open(1, CLIENT, SERVER, None).await.unwrap();
+    let refused = table.open(2, CLIENT, SERVER, None).await;
     assert!(matches!(refused, Err(OpenError::NoPort(_))));
-    table.open(3, OTHER, SERVER).await.unwrap();
+    table.open(3, OTHER, SERVER, None).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_row_that_cannot_be_written_leaves_nothing_behind() {
     let (table, store) = table("40000", PATIENT);
     store.0.lock().unwrap().full = true;
-    let refused = table.open(1, CLIENT, SERVER).await.map(|_| ());
+    let refused = table.open(1, CLIENT, SERVER, None).await.map(|_| ());
     let Err(OpenError::Kernel {
         port: 40000,
         source,
@@ -189,7 +189,7 @@ async fn a_row_that_cannot_be_written_leaves_nothing_behind() {
     };
     assert_eq!(source.raw_os_error(), Some(libc::E2BIG));
     store.0.lock().unwrap().full = false;
-    table.open(1, CLIENT, SERVER).await.unwrap();
+    table.open(1, CLIENT, SERVER, None).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -199,7 +199,7 @@ async fn the_deadline_closes_a_pinhole() {
         port: Duration::from_secs(1),
     };
     let (table, store) = table("40000-40009", short);
-    let mut hole = table.open(1, CLIENT, SERVER).await.unwrap();
+    let mut hole = table.open(1, CLIENT, SERVER, None).await.unwrap();
     table.sweep(Instant::now());
     assert_eq!(store.0.lock().unwrap().rows.len(), 1);
     assert!(matches!(hole.accept().await, Err(AcceptError::Deadline(_))));
@@ -219,7 +219,10 @@ async fn opening_and_delivering_at_once_leaves_an_empty_table() {
             let client = IpAddr::from([198, 51, 100, session]);
             tokio::spawn(async move {
                 for round in 0..50 {
-                    let mut hole = table.open(session.into(), client, SERVER).await.unwrap();
+                    let mut hole = table
+                        .open(session.into(), client, SERVER, None)
+                        .await
+                        .unwrap();
                     let port = hole.port();
                     if round % 3 == 0 {
                         continue;
@@ -245,4 +248,21 @@ async fn opening_and_delivering_at_once_leaves_an_empty_table() {
     let memory = store.0.lock().unwrap();
     assert!(memory.rows.is_empty() && memory.waiting.is_empty());
     assert!(table.lock().clients.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn some_ports_are_waited_for_while_others_are_free() {
+    let (table, _) = table("30000-30001", PATIENT);
+    let some: PortSet = "30000".parse().unwrap();
+    let first = table.open(1, CLIENT, SERVER, Some(&some)).await.unwrap();
+    assert_eq!(first.port(), 30000);
+    let refused = table.open(2, CLIENT, SERVER, Some(&some)).await;
+    assert!(matches!(refused, Err(OpenError::NoPort(_))));
+    let other = table.open(3, OTHER, SERVER, Some(&some)).await.unwrap();
+    assert_eq!(other.port(), 30000);
+    let (second, ()) = tokio::join!(table.open(4, CLIENT, SERVER, Some(&some)), async {
+        tokio::task::yield_now().await;
+        drop(first);
+    });
+    assert_eq!(second.unwrap().port(), 30000);
 }

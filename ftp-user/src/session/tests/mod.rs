@@ -2,8 +2,10 @@
 //! passive ports. What only a namespace or the kernel half can show is in the workspace's tests.
 
 mod abort;
+mod accounts;
 mod ends;
 mod files;
+mod limits;
 mod login;
 mod ports;
 mod reload;
@@ -89,6 +91,11 @@ impl Server {
         self.generations.replace(config).unwrap();
     }
 
+    /// With other settings for alice.
+    fn start_as(change: impl FnOnce(&mut User)) -> Server {
+        Server::start_with(|config| settle(config, change))
+    }
+
     fn root(&self) -> PathBuf {
         self.files.path().join("root")
     }
@@ -146,6 +153,12 @@ impl Server {
             .unwrap()
             .unwrap();
     }
+}
+
+/// Changes alice's settings before the server starts.
+fn settle(config: &Config, change: impl FnOnce(&mut User)) {
+    let users = UsersFile::new(config.users.as_ref().unwrap());
+    users.change("alice", change).unwrap();
 }
 
 impl Drop for Server {

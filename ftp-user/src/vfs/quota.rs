@@ -1,0 +1,288 @@
+//! How much an account keeps beneath its root, against its quota. What lies there is counted when
+//! its first session begins, and kept up to date by every change that its sessions make.
+//!
+//! The disk is the only record: nothing is stored that could go stale or be lost, and a restart
+//! counts again. Sizes are apparent ones (`st_size`), so holes count as if they were full.
+
+use std::collections::HashMap;
+use std::num::NonZeroU64;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
+
+use super::census::{self, Census, CensusError};
+use super::{Credentials, wear};
+
+/// After this long, a session that begins counts again: for changes made outside of FTP.
+const RECOUNT: Duration = Duration::from_secs(3600);
+/// How long a change waits for a count to end before the client hears that it is not yet possible.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What may be beneath an account's root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QuotaLimits {
+    /// Bytes of all files.
+    pub bytes: Option<NonZeroU64>,
+    /// Files, directories, links and whatever else has a name.
+    pub files: Option<NonZeroU64>,
+}
+
+/// What is beneath an account's root. Shared by all of its sessions.
+#[derive(Debug, Default)]
+pub struct Quota {
+    state: Mutex<State>,
+    counted: Condvar,
+}
+
+/// Names a file whatever it is called: its device and its number there.
+pub(super) type Inode = (u64, u64);
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Unknown,
+    Counting,
+    Known(Account),
+}
+
+#[derive(Debug)]
+struct Account {
+    since: Instant,
+    bytes: u64,
+    files: u64,
+    /// Files that are being written, with the bytes that are counted for each by now.
+    writing: HashMap<Inode, u64>,
+}
+
+impl Quota {
+    /// Counts what is beneath `root` on a thread of its own, if that is not known or long ago.
+    /// As the daemon, which may see files that the account cannot; or else, where the daemon has
+    /// not got root's rights, as the account, whose own files it is about.
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        root: &Arc<OwnedFd>,
+        credentials: &Option<Arc<Credentials>>,
+    ) {
+        let mut state = self.lock();
+        match &*state {
+            State::Counting => return,
+            // What is being written is known here only.
+            State::Known(known) if !known.writing.is_empty() => return,
+            State::Known(known) if known.since.elapsed() < RECOUNT => return,
+            State::Unknown | State::Known(_) => *state = State::Counting,
+        }
+        drop(state);
+        let counting = Counting(Arc::clone(self));
+        let (root, credentials) = (Arc::clone(root), credentials.clone());
+        let thread = std::thread::Builder::new().name("quota".to_owned());
+        let started = thread.spawn(move || counting.run(&root, &credentials));
+        if let Err(error) = started {
+            // The guard went with the closure and has told those who wait.
+            tracing::error!(%error, "cannot start a thread to count an account's files");
+        }
+    }
+
+    /// What is counted, for changes that nobody else of the account makes meanwhile. Waits for a
+    /// count that is under way.
+    pub(super) fn ledger(&self, limits: QuotaLimits) -> Result<Ledger<'_>, Errno> {
+        let waited = self
+            .counted
+            .wait_timeout_while(self.lock(), PATIENCE, |state| {
+                matches!(state, State::Counting)
+            });
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        match &*state {
+            State::Known(_) => Ok(Ledger { state, limits }),
+            State::Counting => Err(Errno::AGAIN),
+            // Logged when it failed.
+            State::Unknown => Err(Errno::IO),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Figures are whole after every operation on them.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A count that is under way; its drop ends the wait for it, also after a panic.
+struct Counting(Arc<Quota>);
+
+impl Counting {
+    fn run(self, root: &OwnedFd, credentials: &Option<Arc<Credentials>>) {
+        let started = Instant::now();
+        let mut taken = census::take(root);
+        if taken.as_ref().is_err_and(CensusError::is_denial)
+            && let Ok(Some(worn)) = wear(credentials)
+        {
+            taken = census::take(root);
+            drop(worn);
+        }
+        match taken {
+            Ok(Census { bytes, files }) => {
+                tracing::debug!(
+                    bytes,
+                    files,
+                    seconds = started.elapsed().as_secs_f64(),
+                    "counted an account's files"
+                );
+                *self.0.lock() = State::Known(Account {
+                    since: started,
+                    bytes,
+                    files,
+                    writing: HashMap::new(),
+                });
+            }
+            Err(error) => tracing::error!(%error,
+                "cannot count an account's files: it can store nothing for now"),
+        }
+    }
+}
+
+impl Drop for Counting {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        if matches!(*state, State::Counting) {
+            *state = State::Unknown;
+        }
+        drop(state);
+        self.0.counted.notify_all();
+    }
+}
+
+/// What is counted, held for a change. Figures are changed behind the disk's, except for growth,
+/// which is asked for before it happens.
+#[derive(Debug)]
+pub(super) struct Ledger<'a> {
+    state: MutexGuard<'a, State>,
+    limits: QuotaLimits,
+}
+
+impl Ledger<'_> {
+    /// Whether one more file, directory or link may be made.
+    pub(super) fn has_room(&self) -> Result<(), Errno> {
+        let account = self.account()?;
+        match self.limits.files {
+            Some(most) if account.files >= most.get() => Err(Errno::DQUOT),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Bytes that may still be stored.
+    pub(super) fn bytes_left(&self) -> Result<u64, Errno> {
+        let used = self.account()?.bytes;
+        Ok(self
+            .limits
+            .bytes
+            .map_or(u64::MAX, |most| most.get().saturating_sub(used)))
+    }
+
+    /// One was made.
+    pub(super) fn made(&mut self) {
+        self.with(|account| account.files = account.files.saturating_add(1));
+    }
+
+    /// One lost a name: `stat` is what it was before.
+    pub(super) fn removed(&mut self, stat: &Stat) {
+        self.with(|account| {
+            account.files = account.files.saturating_sub(1);
+            let last = stat.st_nlink <= 1;
+            // One that is being written is settled when that ends.
+            let writing = account.writing.contains_key(&inode(stat));
+            if is_file(stat) && last && !writing {
+                account.bytes = account.bytes.saturating_sub(size(stat));
+            }
+        });
+    }
+
+    /// A file is about to be written. Only one session at a time may, or two would count the same
+    /// bytes: EBUSY.
+    pub(super) fn begin_writing(&mut self, stat: &Stat) -> Result<(), Errno> {
+        let State::Known(account) = &mut *self.state else {
+            return Err(Errno::IO);
+        };
+        if account.writing.contains_key(&inode(stat)) {
+            return Err(Errno::BUSY);
+        }
+        account.writing.insert(inode(stat), size(stat));
+        Ok(())
+    }
+
+    /// A file that is being written was emptied.
+    pub(super) fn emptied(&mut self, file: Inode) {
+        self.with(|account| {
+            if let Some(counted) = account.writing.get_mut(&file) {
+                account.bytes = account.bytes.saturating_sub(*counted);
+                *counted = 0;
+            }
+        });
+    }
+
+    /// Counts a file that is being written up to `end`, if there is room: EDQUOT.
+    pub(super) fn reserve(&mut self, file: Inode, end: u64) -> Result<(), Errno> {
+        let left = self.bytes_left()?;
+        let State::Known(account) = &mut *self.state else {
+            return Err(Errno::IO);
+        };
+        let counted = account.writing.entry(file).or_default();
+        let growth = end.saturating_sub(*counted);
+        if growth > left {
+            return Err(Errno::DQUOT);
+        }
+        *counted += growth;
+        account.bytes = account.bytes.saturating_add(growth);
+        Ok(())
+    }
+
+    /// A file is written no more: what is there now counts, or nothing if it has no name left.
+    pub(super) fn end_writing(&mut self, stat: &Stat) {
+        self.with(|account| {
+            if let Some(counted) = account.writing.remove(&inode(stat)) {
+                let now = if stat.st_nlink == 0 { 0 } else { size(stat) };
+                account.bytes = account.bytes.saturating_sub(counted).saturating_add(now);
+            }
+        });
+    }
+
+    fn account(&self) -> Result<&Account, Errno> {
+        match &*self.state {
+            State::Known(account) => Ok(account),
+            State::Unknown | State::Counting => Err(Errno::IO),
+        }
+    }
+
+    fn with(&mut self, change: impl FnOnce(&mut Account)) {
+        if let State::Known(account) = &mut *self.state {
+            change(account);
+        }
+    }
+}
+
+pub(super) fn inode(stat: &Stat) -> Inode {
+    (stat.st_dev, stat.st_ino)
+}
+
+fn is_file(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+}
+
+fn size(stat: &Stat) -> u64 {
+    match is_file(stat) {
+        true => u64::try_from(stat.st_size).unwrap_or(0),
+        false => 0,
+    }
+}
+
+#[cfg(test)]
+impl Quota {
+    /// Bytes and files as they are counted by now.
+    pub(super) fn counted(&self) -> (u64, u64) {
+        let ledger = self.ledger(QuotaLimits::default()).unwrap();
+        let account = ledger.account().unwrap();
+        assert!(account.writing.is_empty());
+        (account.bytes, account.files)
+    }
+}

@@ -1,0 +1,456 @@
+//! Files while they are written: where their bytes go, as whom they are stored, how many there may
+//! be, and what becomes of a file whose upload does not come to its end.
+
+use std::fs::File;
+use std::io;
+use std::num::NonZeroU64;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, SeekFrom, Stat, fchmod, fstat, fsync, ftruncate, openat,
+    renameat, statat, unlinkat,
+};
+use rustix::io::Errno;
+
+use super::error::{ErrorKind, Explain as _};
+use super::path::VirtualPath;
+use super::quota::{Inode, Ledger, Quota, QuotaLimits, inode};
+use super::{Credentials, LOOK, Vfs, VfsError, regular, resolve, wear};
+
+/// Where the first byte of an upload goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Write {
+    /// STOR: into an empty file, made if need be, emptied if it is there.
+    Truncate,
+    /// APPE: behind what is there; the file is made if need be.
+    Append,
+    /// REST n, STOR: over what is there from byte n on, which must not lie beyond the end. Bytes
+    /// behind the upload's end stay: RFC 3659 section 5 leaves it open, and clients that send a
+    /// file in pieces rely on it.
+    At(u64),
+}
+
+/// What an account's uploads have to keep to.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// The largest file, in bytes.
+    pub file_size: Option<NonZeroU64>,
+    /// What may be beneath the root, and what is.
+    pub quota: Option<(Arc<Quota>, QuotaLimits)>,
+    /// Whether a file takes its name only when it is whole: STOR and STOU write under another name
+    /// in the same directory, which listings leave out. APPE and REST change what is there, and a
+    /// symbolic link's target is written in its place.
+    pub atomic: bool,
+    /// Whether a file is on the disk before its upload is reported complete.
+    pub sync: bool,
+    /// Whether what came in before an upload broke off is removed.
+    pub remove_aborted: bool,
+}
+
+/// Those of an account that has none.
+static NO_RULES: Rules = Rules {
+    file_size: None,
+    quota: None,
+    atomic: false,
+    sync: false,
+    remove_aborted: false,
+};
+
+impl Rules {
+    /// Whether they rule nothing.
+    pub fn are_none(&self) -> bool {
+        let Rules {
+            file_size,
+            quota,
+            atomic,
+            sync,
+            remove_aborted,
+        } = self;
+        file_size.is_none() && quota.is_none() && !atomic && !sync && !remove_aborted
+    }
+
+    pub(super) fn of(rules: &Option<Arc<Rules>>) -> &Rules {
+        rules.as_deref().unwrap_or(&NO_RULES)
+    }
+
+    pub(super) fn ledger(&self) -> Result<Option<Ledger<'_>>, Errno> {
+        let quota = self.quota.as_ref();
+        quota
+            .map(|(quota, limits)| quota.ledger(*limits))
+            .transpose()
+    }
+}
+
+/// A file that is being written. Dropping it without [`Upload::complete`] breaks the upload off.
+#[derive(Debug)]
+pub struct Upload {
+    file: File,
+    /// Where the next byte goes.
+    at: u64,
+    inode: Inode,
+    path: VirtualPath,
+    place: Place,
+    complete: bool,
+    root: Arc<OwnedFd>,
+    credentials: Option<Arc<Credentials>>,
+    rules: Option<Arc<Rules>>,
+}
+
+/// What the file's name has to do with the bytes.
+#[derive(Debug)]
+enum Place {
+    /// The bytes go where earlier ones stay.
+    Among,
+    /// The bytes are all that is in the file of that name.
+    Whole,
+    /// The bytes are in a file of another name; then it takes this one, and the mode of the file
+    /// that has it now.
+    Beside {
+        directory: OwnedFd,
+        temporary: String,
+        mode: Option<Mode>,
+    },
+}
+
+const ACTION: &str = "write";
+/// How many names STOU tries; each has 64 random bits.
+const UNIQUE_TRIES: usize = 8;
+/// A new file, and nothing else of that name.
+const NEW: OFlags = OFlags::WRONLY
+    .union(OFlags::CREATE)
+    .union(OFlags::EXCL)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NOCTTY)
+    .union(OFlags::CLOEXEC);
+const TEMPORARY: (&[u8], &[u8]) = (b".pinhole-", b".part");
+
+/// Whether a file of this name is an upload's that is not complete yet.
+pub(super) fn is_temporary(name: &[u8]) -> bool {
+    let digits = name
+        .strip_prefix(TEMPORARY.0)
+        .and_then(|rest| rest.strip_suffix(TEMPORARY.1));
+    digits.is_some_and(|digits| digits.len() == 16 && digits.iter().all(u8::is_ascii_hexdigit))
+}
+
+impl Vfs {
+    /// Opens the regular file at `path` for an upload.
+    pub fn open_write(&self, path: &VirtualPath, how: Write) -> Result<Upload, VfsError> {
+        path.last_name(ACTION)
+            .map_err(|_| VfsError::refused(ACTION, path, ErrorKind::IsADirectory))?;
+        if self.rules().atomic
+            && how == Write::Truncate
+            && let Some(upload) = self.open_beside(path)?
+        {
+            return Ok(upload);
+        }
+        self.open_in_place(path, how)
+    }
+
+    /// Makes a new file under a name of its own in `directory` (STOU) and tells the name.
+    pub fn create_unique(
+        &self,
+        directory: &VirtualPath,
+    ) -> Result<(VirtualPath, Upload), VfsError> {
+        let action = "create a file in";
+        let mut last = Errno::EXIST;
+        for _ in 0..UNIQUE_TRIES {
+            let name = format!("stou-{:016x}", rand::random::<u64>());
+            let path = directory.child(name.as_bytes());
+            if self.rules().atomic
+                && let Some(upload) = self.open_beside(&path)?
+            {
+                return Ok((path, upload));
+            }
+            let ledger = self.room(&path)?;
+            let parent = resolve::parent(&self.root, &path).explain(action, directory)?;
+            match openat(&parent, name.as_bytes(), NEW, resolve::NEW_FILE) {
+                Ok(file) => {
+                    let upload = self.upload(file.into(), &path, Place::Whole, ledger, true)?;
+                    return Ok((path, upload));
+                }
+                Err(errno @ (Errno::EXIST | Errno::INTR)) => last = errno,
+                Err(errno) => return Err(errno).explain(action, directory),
+            }
+        }
+        Err(last).explain(action, directory)
+    }
+
+    fn open_in_place(&self, path: &VirtualPath, how: Write) -> Result<Upload, VfsError> {
+        let flags = match how {
+            Write::Truncate | Write::At(0) => OFlags::WRONLY | OFlags::CREATE,
+            // Without O_APPEND: splice(2) refuses such files. Two writers at once are told apart
+            // nowhere in FTP.
+            Write::Append => OFlags::WRONLY | OFlags::CREATE,
+            // A file that is not there has no byte n.
+            Write::At(_) => OFlags::WRONLY,
+        };
+        let mut ledger = self.rules().ledger().explain(ACTION, path)?;
+        let mut made = false;
+        let (file, size) = match self.open_regular(path, flags - OFlags::CREATE, ACTION) {
+            Err(missing)
+                if missing.kind() == ErrorKind::NotFound && flags.contains(OFlags::CREATE) =>
+            {
+                if let Some(ledger) = &ledger {
+                    ledger.has_room().explain(ACTION, path)?;
+                }
+                made = true;
+                let file = resolve::open(&self.root, path, flags).explain(ACTION, path)?;
+                // Somebody may have put something else there since.
+                let size = regular(&file, path, ACTION)?;
+                (File::from(file), size)
+            }
+            opened => opened?,
+        };
+        let start = match how {
+            Write::Truncate | Write::At(0) => 0,
+            Write::Append => size,
+            Write::At(offset) if offset > size => {
+                return Err(VfsError::refused(ACTION, path, ErrorKind::Offset));
+            }
+            Write::At(offset) => offset,
+        };
+        let place = match how {
+            Write::Truncate => Place::Whole,
+            Write::Append | Write::At(_) => Place::Among,
+        };
+        let mut upload = self.upload(file, path, place, ledger.take(), made)?;
+        // O_TRUNC would have emptied it before we knew what it is.
+        if how == Write::Truncate && size > 0 {
+            ftruncate(&upload.file, 0).explain(ACTION, path)?;
+            if let Some(mut ledger) = self.rules().ledger().explain(ACTION, path)? {
+                ledger.emptied(upload.inode);
+            }
+        }
+        if start > 0 {
+            rustix::fs::seek(&upload.file, SeekFrom::Start(start)).explain(ACTION, path)?;
+            upload.at = start;
+        }
+        Ok(upload)
+    }
+
+    /// Opens a file beside `path`, to become it. `None` where a link is in the way: what it leads to
+    /// is written in its place.
+    fn open_beside(&self, path: &VirtualPath) -> Result<Option<Upload>, VfsError> {
+        let name = path.last_name(ACTION)?;
+        let directory = resolve::parent(&self.root, path).explain(ACTION, path)?;
+        match statat(&directory, name, LOOK) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
+                return Ok(None);
+            }
+            Ok(_) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno).explain(ACTION, path),
+        }
+        // Who may not write to the file may not replace it either.
+        let mode = match self.open_regular(path, OFlags::WRONLY, ACTION) {
+            Ok((file, _)) => {
+                let mode = fstat(&file).explain(ACTION, path)?.st_mode;
+                Some(Mode::from_raw_mode(mode & 0o777))
+            }
+            Err(missing) if missing.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let ledger = self.room(path)?;
+        let (before, after) = TEMPORARY;
+        let (before, after) = (
+            String::from_utf8_lossy(before),
+            String::from_utf8_lossy(after),
+        );
+        let temporary = format!("{before}{:016x}{after}", rand::random::<u64>());
+        let file = openat(&directory, &temporary, NEW, resolve::NEW_FILE).explain(ACTION, path)?;
+        let place = Place::Beside {
+            directory,
+            temporary,
+            mode,
+        };
+        self.upload(file.into(), path, place, ledger, true)
+            .map(Some)
+    }
+
+    /// The ledger, if there is a quota, with room for one more file.
+    fn room(&self, path: &VirtualPath) -> Result<Option<Ledger<'_>>, VfsError> {
+        let ledger = self.rules().ledger().explain(ACTION, path)?;
+        if let Some(ledger) = &ledger {
+            ledger.has_room().explain(ACTION, path)?;
+        }
+        Ok(ledger)
+    }
+
+    fn upload(
+        &self,
+        file: File,
+        path: &VirtualPath,
+        place: Place,
+        ledger: Option<Ledger<'_>>,
+        made: bool,
+    ) -> Result<Upload, VfsError> {
+        let stat = fstat(&file).explain(ACTION, path)?;
+        if let Some(mut ledger) = ledger {
+            if made {
+                ledger.made();
+            }
+            ledger.begin_writing(&stat).explain(ACTION, path)?;
+        }
+        Ok(Upload {
+            file,
+            at: 0,
+            inode: inode(&stat),
+            path: path.clone(),
+            place,
+            complete: false,
+            root: Arc::clone(&self.root),
+            credentials: self.credentials.clone(),
+            rules: self.rules.clone(),
+        })
+    }
+}
+
+impl Upload {
+    /// Lets `write` store the next `count` bytes, all of them, if there may be so many: EFBIG beyond
+    /// the largest file, EDQUOT beyond the quota.
+    pub fn store<T>(
+        &mut self,
+        count: usize,
+        write: impl FnOnce(&mut File) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let end = self.at.saturating_add(count as u64);
+        if self.rules().file_size.is_some_and(|most| end > most.get()) {
+            return Err(Errno::FBIG.into());
+        }
+        if let Some(mut ledger) = self.rules().ledger()? {
+            ledger.reserve(self.inode, end)?;
+        }
+        let worn = wear(&self.credentials)?;
+        let stored = write(&mut self.file)?;
+        drop(worn);
+        self.at = end;
+        Ok(stored)
+    }
+
+    /// Ends the upload in good order: the file is whole, and has its name.
+    pub fn complete(mut self) -> io::Result<()> {
+        let worn = wear(&self.credentials)?;
+        if self.rules().sync {
+            fsync(&self.file)?;
+        }
+        if let Place::Beside {
+            directory,
+            temporary,
+            mode,
+        } = &self.place
+        {
+            if let Some(mode) = mode {
+                fchmod(&self.file, *mode)?;
+            }
+            let name = self.path.file_name().unwrap_or_default();
+            replace(self.rules(), directory, temporary, name)?;
+            if self.rules().sync {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                fsync(openat(directory, c".", flags, Mode::empty())?)?;
+            }
+        }
+        drop(worn);
+        self.complete = true;
+        Ok(())
+    }
+
+    fn rules(&self) -> &Rules {
+        Rules::of(&self.rules)
+    }
+
+    /// Whether [`Upload::complete`] has anything to do that takes the disk's time.
+    pub fn has_an_end(&self) -> bool {
+        self.rules().sync || matches!(self.place, Place::Beside { .. })
+    }
+
+    fn break_off(&self) -> Result<(), Errno> {
+        match &self.place {
+            Place::Beside {
+                directory,
+                temporary,
+                ..
+            } => {
+                let worn = wear(&self.credentials)?;
+                if !self.rules().remove_aborted {
+                    let name = [self.path.file_name().unwrap_or_default(), b".part"].concat();
+                    if replace(self.rules(), directory, temporary, &name).is_ok() {
+                        return Ok(());
+                    }
+                }
+                let removed = self.remove(directory, temporary.as_bytes());
+                drop(worn);
+                removed
+            }
+            Place::Whole if self.rules().remove_aborted => {
+                let worn = wear(&self.credentials)?;
+                let directory = resolve::parent(&self.root, &self.path)?;
+                let removed = self.remove(&directory, self.path.file_name().unwrap_or_default());
+                drop(worn);
+                removed
+            }
+            Place::Whole | Place::Among => Ok(()),
+        }
+    }
+
+    /// Removes the file under `name`, if it is this one.
+    fn remove(&self, directory: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+        let mut ledger = self.rules().ledger()?;
+        let stat = statat(directory, name, LOOK)?;
+        if inode(&stat) != self.inode {
+            return Ok(());
+        }
+        unlinkat(directory, name, AtFlags::empty())?;
+        if let Some(ledger) = &mut ledger {
+            ledger.removed(&stat);
+        }
+        Ok(())
+    }
+}
+
+/// Gives the file `from` the name `to`, whatever has it now.
+fn replace(rules: &Rules, directory: &OwnedFd, from: &str, to: &[u8]) -> Result<(), Errno> {
+    let mut ledger = rules.ledger()?;
+    let replaced: Option<Stat> = statat(directory, to, LOOK).ok();
+    renameat(directory, from, directory, to)?;
+    if let (Some(ledger), Some(replaced)) = (&mut ledger, replaced) {
+        ledger.removed(&replaced);
+    }
+    Ok(())
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if !self.complete
+            && let Err(errno) = self.break_off()
+        {
+            tracing::warn!(path = %self.path, %errno, "cannot put away what an upload left");
+        }
+        if let Some((quota, limits)) = &self.rules().quota
+            && let Ok(mut ledger) = quota.ledger(*limits)
+            && let Ok(stat) = fstat(&self.file)
+        {
+            ledger.end_writing(&stat);
+        }
+    }
+}
+
+#[cfg(test)]
+impl Upload {
+    /// Into a file of any kind, which no tree would open.
+    pub(crate) fn into_file(file: File) -> Upload {
+        Upload {
+            at: 0,
+            inode: (0, 0),
+            path: VirtualPath::root(),
+            place: Place::Among,
+            complete: false,
+            root: Arc::new(file.try_clone().unwrap().into()),
+            file,
+            credentials: None,
+            rules: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
