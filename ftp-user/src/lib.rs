@@ -1,14 +1,16 @@
 //! Pinhole's user half: an FTP server whose data ports exist only while a session has
 //! negotiated them.
 //!
-//! Who may know whom: `main` → `cli` → `server` → `session` → {`negotiate`, `transfer`, `auth`,
-//! `vfs`, `tls`, `generation`}; `auth` → `vfs`; `negotiate` → `pinholes` → the layout shared with
-//! the kernel half. `proto` is pure: no sockets, no clock, no tokio. Only `pinholes` knows of eBPF.
+//! Who may know whom: `main` → `cli` → `server` → `session` → {`negotiate`, `transfer`, `digest`,
+//! `auth`, `vfs`, `tls`, `generation`}; `auth` → `vfs`; `negotiate` → `pinholes` → the layout shared
+//! with the kernel half. `proto` is pure: no sockets, no clock, no tokio. Only `pinholes` knows of
+//! eBPF.
 
 pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod digest;
 pub mod generation;
 pub mod negotiate;
 pub mod pinholes;

@@ -14,7 +14,7 @@ use toml::Spanned;
 
 use super::file::{File, Given};
 use super::values::{
-    collide, duration, greeting, listened_passive_port, not_an_address, passive_address,
+    collide, duration, greeting, host_name, listened_passive_port, not_an_address, passive_address,
 };
 use super::{Anonymous, Config, ConfigError, Interfaces, Problem};
 
@@ -74,6 +74,7 @@ impl Check<'_> {
         let active = &mut config.active;
         set(file.active.enabled, &mut active.enabled);
         set(file.active.from_port_20, &mut active.from_port_20);
+        set(file.active.default_port, &mut active.default_port);
         self.duration(file.active.connect_timeout, &mut active.connect_timeout, 1);
 
         let enforce = &mut config.enforce;
@@ -147,6 +148,12 @@ impl Check<'_> {
         );
 
         self.text(file.greeting, &mut config.greeting, greeting);
+        for host in file.hosts.unwrap_or_default() {
+            match host_name(host.get_ref()) {
+                Ok(()) => config.hosts.push(host.into_inner()),
+                Err(message) => self.problem(host.span(), message),
+            }
+        }
         config.users = file.users.map(|users| self.users(&users));
         config.anonymous = file.anonymous.map(|anonymous| Anonymous {
             root: self.root(&anonymous.root),

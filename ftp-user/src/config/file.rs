@@ -18,6 +18,7 @@ pub(super) type Given<T> = Option<Spanned<T>>;
 pub(super) struct File {
     pub(super) listen: Given<Vec<Spanned<String>>>,
     pub(super) greeting: Given<String>,
+    pub(super) hosts: Option<Vec<Spanned<String>>>,
     pub(super) users: Given<PathBuf>,
     pub(super) anonymous: Option<Anonymous>,
     pub(super) tls: Option<Tls>,
@@ -71,6 +72,7 @@ pub(super) struct Passive {
 pub(super) struct Active {
     pub(super) enabled: Option<bool>,
     pub(super) from_port_20: Option<bool>,
+    pub(super) default_port: Option<bool>,
     pub(super) connect_timeout: Given<String>,
 }
 

@@ -40,6 +40,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// The text behind "220 ": one line, printable.
     pub greeting: String,
+    /// The names that HOST may have; none means any.
+    pub hosts: Vec<String>,
     /// The users file, as `pinhole user` writes it.
     #[serde(serialize_with = "optional_path")]
     pub users: Option<PathBuf>,
@@ -121,6 +123,9 @@ pub struct Active {
     pub enabled: bool,
     /// Whether to connect from port 20 (RFC 959 section 3.2).
     pub from_port_20: bool,
+    /// Whether a transfer without PASV or PORT connects to the client's control port, from port 20
+    /// (RFC 959 section 3.2).
+    pub default_port: bool,
     /// How long a connection may take.
     #[serde(serialize_with = "duration")]
     pub connect_timeout: Duration,
@@ -247,6 +252,28 @@ impl Config {
         check::parse(path, text, check::Look::AtTheTextOnly)
     }
 
+    /// May a client that came to the address `local` call this server `name` (RFC 7151)? The address
+    /// is always one of its names.
+    pub fn is_host(&self, name: &[u8], local: IpAddr) -> bool {
+        let literal = name
+            .strip_prefix(b"[")
+            .and_then(|rest| rest.strip_suffix(b"]"))
+            .unwrap_or(name);
+        let address = std::str::from_utf8(literal)
+            .ok()
+            .and_then(|text| text.parse::<IpAddr>().ok());
+        match address {
+            Some(address) => address.to_canonical() == local.to_canonical(),
+            None => {
+                self.hosts.is_empty()
+                    || self
+                        .hosts
+                        .iter()
+                        .any(|host| host.as_bytes().eq_ignore_ascii_case(name))
+            }
+        }
+    }
+
     /// A port on which control connections are accepted and that is a passive port as well, if
     /// there is one: it would be shut to clients who have not negotiated it yet, which is all.
     pub fn listened_passive_port(&self) -> Option<u16> {
@@ -261,6 +288,7 @@ impl Default for Config {
         Config {
             listen: vec![SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 21)],
             greeting: "Pinhole ready.".to_owned(),
+            hosts: Vec::new(),
             users: None,
             anonymous: None,
             tls: None,
@@ -273,6 +301,7 @@ impl Default for Config {
             active: Active {
                 enabled: true,
                 from_port_20: false,
+                default_port: false,
                 connect_timeout: Duration::from_secs(30),
             },
             enforce: Enforce {

@@ -24,6 +24,20 @@ pub(super) fn duration(text: &str, least: Duration) -> Result<Duration, String> 
     Ok(duration)
 }
 
+/// A name that HOST can have; addresses are known without being told.
+pub(super) fn host_name(text: &str) -> Result<(), String> {
+    let good = !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
+    match good {
+        true => Ok(()),
+        false => Err(format!(
+            "\"{text}\" is not a host name such as \"ftp.example.com\""
+        )),
+    }
+}
+
 /// Whether binding both fails: the same port, and one address covers the other. "[::]" covers IPv4.
 pub(super) fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     let covers =

@@ -1,8 +1,10 @@
 //! Commands as types. What a verb is called and how it is used stands in one table.
 
 use super::address::Family;
+use super::list_options::ListRequest;
 use std::fmt;
 use std::net::{SocketAddr, SocketAddrV4};
+use std::time::SystemTime;
 
 /// Bytes that may not be shown: Debug does not.
 pub struct Secret(Vec<u8>);
@@ -41,6 +43,60 @@ pub enum TypeCode {
     Image,
 }
 
+/// MODE: how bytes are carried over the data connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// `S`: as they are; the end of the connection is the end of the file (RFC 959 §3.4.1).
+    #[default]
+    Stream,
+    /// `Z`: as one zlib stream (draft-preston-ftpext-deflate).
+    Deflate,
+}
+
+/// A hash of a file's bytes, as HASH and the verbs of its own kind know it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "`Algorithm::name` names them")]
+pub enum Algorithm {
+    Crc32,
+    Md5,
+    Sha1,
+    #[default]
+    Sha256,
+    Sha512,
+}
+
+impl Algorithm {
+    /// All of them, in the order in which FEAT shows them.
+    pub const ALL: [Algorithm; 5] = [
+        Algorithm::Crc32,
+        Algorithm::Md5,
+        Algorithm::Sha1,
+        Algorithm::Sha256,
+        Algorithm::Sha512,
+    ];
+
+    /// As IANA's registry of hash function textual names has it; CRC32, which is no hash function,
+    /// as other servers have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Algorithm::Crc32 => "CRC32",
+            Algorithm::Md5 => "MD5",
+            Algorithm::Sha1 => "SHA-1",
+            Algorithm::Sha256 => "SHA-256",
+            Algorithm::Sha512 => "SHA-512",
+        }
+    }
+}
+
+/// RANG's arguments (draft-bryan-ftp-range-08).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ByteRange {
+    /// `1 0`: all bytes, as if there had been no RANG.
+    All,
+    /// The first byte and the last one, counted from 0.
+    Inclusive(u64, u64),
+}
+
 /// EPSV's argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EpsvArgument {
@@ -59,9 +115,13 @@ pub enum Opts {
     Utf8,
     /// `MLST fact;fact;`: the facts named, as sent.
     Mlst(Vec<u8>),
+    /// `HASH name`: what HASH computes from now on; without a name, a question.
+    Hash(Option<Algorithm>),
+    /// `MODE Z LEVEL n`: how hard to compress, 0 to 9.
+    DeflateLevel(u8),
 }
 
-/// AUTH's argument (RFC 4217 §4).
+/// AUTH's argument (RFC 4217 §8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mechanism {
     /// `TLS`, and `TLS-C`, which says the same.
@@ -85,6 +145,24 @@ pub enum Protection {
 pub enum Site {
     /// `HELP`
     Help,
+    /// `CHMOD mode path`: permission bits, none above 0o777.
+    Chmod(u32, Vec<u8>),
+    /// `UTIME time path`, or `UTIME path accessed modified created UTC`.
+    Utime {
+        /// When the file was last read, if the client says so.
+        accessed: Option<SystemTime>,
+        /// When its content last changed.
+        modified: SystemTime,
+        /// Of the file.
+        path: Vec<u8>,
+    },
+    /// `SYMLINK target link`
+    Symlink {
+        /// What the link says.
+        target: Vec<u8>,
+        /// Where the link is made.
+        link: Vec<u8>,
+    },
 }
 
 /// A command with its arguments checked. Paths are bytes, exactly as sent.
@@ -94,6 +172,7 @@ pub enum Site {
     reason = "named after the verbs, which `Verb::usage` explains"
 )]
 pub enum Command {
+    Host(Vec<u8>),
     User(Vec<u8>),
     Pass(Secret),
     Acct,
@@ -107,29 +186,40 @@ pub enum Command {
     Feat,
     Opts(Opts),
     Help(Option<Verb>),
+    Clnt(Vec<u8>),
     Noop,
     Pwd,
     Cwd(Vec<u8>),
     Cdup,
     Type(TypeCode),
-    Mode,
+    Mode(Mode),
     Stru,
     Pasv,
     Epsv(EpsvArgument),
     Port(SocketAddrV4),
     Eprt(SocketAddr),
-    List(Option<Vec<u8>>),
-    Nlst(Option<Vec<u8>>),
+    List(ListRequest),
+    Nlst(ListRequest),
     Mlsd(Option<Vec<u8>>),
     Mlst(Option<Vec<u8>>),
-    Stat(Option<Vec<u8>>),
+    /// The session, and the transfer that runs.
+    Stat,
+    /// LIST over the control connection.
+    StatPath(ListRequest),
     Retr(Vec<u8>),
     Stor(Vec<u8>),
     Appe(Vec<u8>),
     Stou,
     Rest(u64),
+    Rang(ByteRange),
     Size(Vec<u8>),
     Mdtm(Vec<u8>),
+    Mfmt(SystemTime, Vec<u8>),
+    Hash(Vec<u8>),
+    /// XCRC and its kin: the algorithm is the verb's, the range half-open.
+    Digest(Algorithm, Vec<u8>, Option<(u64, Option<u64>)>),
+    Avbl(Option<Vec<u8>>),
+    Comb(Vec<u8>, Vec<Vec<u8>>),
     Dele(Vec<u8>),
     Mkd(Vec<u8>),
     Rmd(Vec<u8>),
@@ -139,6 +229,9 @@ pub enum Command {
     Allo,
     Site(Site),
 }
+
+/// Of a verb: XSHA256.
+const LONGEST_NAME: usize = 7;
 
 /// Declares [`Verb`] and the table behind it from one list.
 macro_rules! verbs {
@@ -164,7 +257,7 @@ macro_rules! verbs {
 
             /// Finds a verb by its name or obsolete alias (RFC 1123 §4.1.3.1), in any case.
             pub fn parse(name: &[u8]) -> Option<Verb> {
-                let mut upper = [0u8; 4];
+                let mut upper = [0u8; LONGEST_NAME];
                 let upper = upper.get_mut(..name.len())?;
                 upper.copy_from_slice(name);
                 upper.make_ascii_uppercase();
@@ -176,6 +269,7 @@ macro_rules! verbs {
 }
 
 verbs! {
+    Host "HOST" " <name>: the name that you know this server by (RFC 7151)";
     User "USER" " <name>";
     Pass "PASS" " <password>";
     Acct "ACCT" " <account>: not needed";
@@ -187,21 +281,22 @@ verbs! {
     Rein "REIN" ": log out, keep the connection";
     Syst "SYST" ": name the system";
     Feat "FEAT" ": list extensions (RFC 2389)";
-    Opts "OPTS" " UTF8 ON | MLST <fact>;<fact>;... (RFC 2389)";
+    Opts "OPTS" " UTF8 ON | MLST <fact>;<fact>;... | HASH <algorithm> | MODE Z LEVEL <0 to 9> (RFC 2389)";
     Help "HELP" " [<command>]";
+    Clnt "CLNT" " <program>: say what you are";
     Noop "NOOP" ": do nothing";
     Pwd  "PWD" | "XPWD" ": name the working directory";
     Cwd  "CWD" | "XCWD" " <directory>";
     Cdup "CDUP" | "XCUP" ": go to the parent directory";
     Type "TYPE" " A | I | L 8";
-    Mode "MODE" " S";
+    Mode "MODE" " S | Z";
     Stru "STRU" " F";
     Pasv "PASV" ": name a port for the data connection";
     Epsv "EPSV" " [1 | 2 | ALL] (RFC 2428)";
     Port "PORT" " <h1,h2,h3,h4,p1,p2>: your own address, port 1024 or above";
     Eprt "EPRT" " |<1 or 2>|<address>|<port>| (RFC 2428)";
-    List "LIST" " [<path>]";
-    Nlst "NLST" " [<path>]";
+    List "LIST" " [-altrS1d] [<path or pattern>]";
+    Nlst "NLST" " [-altrS1d] [<path or pattern>]";
     Mlsd "MLSD" " [<directory>] (RFC 3659)";
     Mlst "MLST" " [<path>] (RFC 3659)";
     Stat "STAT" " [<path>]: session, transfer or listing";
@@ -210,8 +305,18 @@ verbs! {
     Appe "APPE" " <file>";
     Stou "STOU" ": store under a new name";
     Rest "REST" " <byte> (RFC 3659)";
+    Rang "RANG" " <first byte> <last byte>, before RETR or HASH; RANG 1 0 for all";
     Size "SIZE" " <file>, in TYPE I (RFC 3659)";
     Mdtm "MDTM" " <file> (RFC 3659)";
+    Mfmt "MFMT" " <YYYYMMDDhhmmss> <path>: set the time of last modification";
+    Hash "HASH" " <file>; OPTS HASH chooses the algorithm";
+    Xcrc "XCRC" " <file> [<from> [<to>]]: CRC32";
+    Xmd5 "XMD5" " <file> [<from> [<to>]]: MD5";
+    Xsha1 "XSHA1" | "XSHA" " <file> [<from> [<to>]]: SHA-1";
+    Xsha256 "XSHA256" " <file> [<from> [<to>]]: SHA-256";
+    Xsha512 "XSHA512" " <file> [<from> [<to>]]: SHA-512";
+    Avbl "AVBL" " [<directory>]: bytes that may be stored there";
+    Comb "COMB" " <file> <part> ...: append the parts to the file and remove them";
     Dele "DELE" " <file>";
     Mkd  "MKD" | "XMKD" " <directory>";
     Rmd  "RMD" | "XRMD" " <directory>";
@@ -219,7 +324,7 @@ verbs! {
     Rnto "RNTO" " <path>: rename to";
     Abor "ABOR" ": end the transfer";
     Allo "ALLO" " <bytes>: not needed";
-    Site "SITE" " HELP";
+    Site "SITE" " CHMOD | UTIME | SYMLINK | HELP";
 }
 
 #[cfg(test)]
@@ -230,6 +335,8 @@ mod tests {
     fn names_aliases_and_case() {
         assert_eq!(Verb::parse(b"ReTr"), Some(Verb::Retr));
         assert_eq!(Verb::parse(b"xcup"), Some(Verb::Cdup));
+        assert_eq!(Verb::parse(b"xsha512"), Some(Verb::Xsha512));
+        assert_eq!(Verb::parse(b"XSHA5123"), None);
         assert_eq!(Verb::parse(b"RETRX"), None);
         assert_eq!(Verb::parse(b"R\xc3\xa9T"), None);
         assert_eq!(Verb::parse(b""), None);

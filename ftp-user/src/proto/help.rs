@@ -1,6 +1,6 @@
 //! What HELP (RFC 959), FEAT (RFC 2389) and SITE HELP answer.
 
-use super::command::Verb;
+use super::command::{Algorithm, Verb};
 use super::reply::{Code, Reply};
 
 /// All verbs, or one verb's usage.
@@ -13,7 +13,7 @@ pub fn help(verb: Option<Verb>) -> Reply {
     for row in Verb::ALL.chunks(8) {
         let row: String = row
             .iter()
-            .map(|verb| format!(" {:<4}", verb.name()))
+            .map(|verb| format!(" {:<7}", verb.name()))
             .collect();
         reply = reply.with_line(row.trim_end().as_bytes().to_vec());
     }
@@ -21,24 +21,54 @@ pub fn help(verb: Option<Verb>) -> Reply {
 }
 
 /// The extensions served. `mlst_facts` is the fact list with `*` behind those switched on
-/// (RFC 3659 §7.8); `tls` are the words of RFC 4217 §6 that hold here and now.
-pub fn features(mlst_facts: &str, tls: &[&str]) -> Reply {
-    let mut reply = Reply::new(Code::SystemStatus, "End").with_line(&b"Extensions supported:"[..]);
-    for feature in tls.iter().chain(&["EPRT", "EPSV", "MDTM"]) {
-        reply = reply.with_line(format!(" {feature}").into_bytes());
-    }
-    reply = reply.with_line(format!(" MLST {mlst_facts}").into_bytes());
-    for feature in ["REST STREAM", "SIZE", "TVFS", "UTF8"] {
-        reply = reply.with_line(format!(" {feature}").into_bytes());
-    }
-    reply
+/// (RFC 3659 §7.8); `hash` is what HASH computes; `tls` are the words of RFC 4217 §6 that hold here
+/// and now.
+pub fn features(mlst_facts: &str, hash: Algorithm, tls: &[&str]) -> Reply {
+    let mut features: Vec<String> = tls.iter().map(|&feature| feature.to_owned()).collect();
+    let plain = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    features.extend(plain(&["AVBL", "CLNT", "COMB", "EPRT", "EPSV"]));
+    features.push(format!("HASH {}", algorithms(hash)));
+    features.extend(plain(&["HOST", "MDTM", "MFMT"]));
+    features.push(format!("MLST {mlst_facts}"));
+    features.extend(plain(&["MODE Z", "RANG STREAM", "REST STREAM"]));
+    features.extend(SITE.map(|(name, _)| format!("SITE {name}")));
+    features.extend(plain(&[
+        "SIZE", "TVFS", "UTF8", "XCRC", "XMD5", "XSHA1", "XSHA256", "XSHA512",
+    ]));
+    features.into_iter().fold(
+        Reply::new(Code::SystemStatus, "End").with_line(&b"Extensions supported:"[..]),
+        |reply, feature| reply.with_line(format!(" {feature}").into_bytes()),
+    )
 }
+
+/// draft-bryan-ftpext-hash-02 §3.1: all of them, a `*` behind the one that is chosen.
+fn algorithms(chosen: Algorithm) -> String {
+    Algorithm::ALL
+        .map(|algorithm| {
+            let star = if algorithm == chosen { "*" } else { "" };
+            format!("{}{star};", algorithm.name())
+        })
+        .concat()
+}
+
+/// SITE's own commands, besides HELP, and how they are used.
+const SITE: [(&str, &str); 3] = [
+    ("CHMOD", "<octal mode> <path>"),
+    ("SYMLINK", "<target> <link>: names with blanks in double quotes"),
+    (
+        "UTIME",
+        "<YYYYMMDDhhmmss> <path>, or <path> <accessed> <modified> <created> UTC",
+    ),
+];
 
 /// The SITE commands served.
 pub fn site_help() -> Reply {
-    Reply::new(Code::Help, "End")
-        .with_line(&b"SITE commands:"[..])
-        .with_line(&b" HELP"[..])
+    SITE.into_iter().fold(
+        Reply::new(Code::Help, "End").with_line(&b"SITE commands:"[..]),
+        |reply, (name, usage)| {
+            reply.with_line(format!(" {name} {usage}").trim_end().as_bytes().to_vec())
+        },
+    )
 }
 
 #[cfg(test)]
@@ -53,13 +83,18 @@ mod tests {
 
     #[test]
     fn features_stand_one_to_a_line_behind_one_space() {
-        let text = text(&features("type*;size*;", &["AUTH TLS", "PBSZ"]));
+        let text = text(&features(
+            "type*;size*;",
+            Algorithm::Sha256,
+            &["AUTH TLS", "PBSZ"],
+        ));
         assert!(
             text.starts_with(
-                "211-Extensions supported:\r\n AUTH TLS\r\n PBSZ\r\n EPRT\r\n EPSV\r\n"
+                "211-Extensions supported:\r\n AUTH TLS\r\n PBSZ\r\n AVBL\r\n CLNT\r\n"
             )
         );
-        assert!(text.contains("\r\n MLST type*;size*;\r\n REST STREAM\r\n"));
+        assert!(text.contains("\r\n MLST type*;size*;\r\n MODE Z\r\n"));
+        assert!(text.contains("\r\n HASH CRC32;MD5;SHA-1;SHA-256*;SHA-512;\r\n"));
         assert!(text.ends_with("\r\n211 End\r\n"));
     }
 

@@ -7,6 +7,7 @@
 //! * [`address`]: the arguments of PORT and EPRT
 //! * [`reply`]: a [`Reply`] → bytes
 //! * [`help`]: what HELP, FEAT and SITE HELP answer
+//! * [`list_options`], [`glob`]: what LIST and NLST take besides a path
 //! * [`listing`]: directory entries and timestamps
 //! * [`ascii`]: TYPE A both ways
 //! * [`text`]: names made safe to show
@@ -14,8 +15,10 @@
 pub mod address;
 pub mod ascii;
 pub mod command;
+pub mod glob;
 pub mod help;
 pub mod line;
+pub mod list_options;
 pub mod listing;
 pub mod parse;
 pub mod reply;

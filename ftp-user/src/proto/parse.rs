@@ -1,9 +1,15 @@
 //! A command line → a [`Command`], or a refusal that knows its reply code.
 
+mod digest;
+mod site;
+mod words;
+
 use super::address::{AddressError, Family, parse_eprt, parse_port};
 use super::command::{
-    Command, EpsvArgument, Mechanism, Opts, Protection, Secret, Site, TypeCode, Verb,
+    Algorithm, Command, EpsvArgument, Mechanism, Mode, Opts, Protection, Secret, TypeCode, Verb,
 };
+use super::list_options::ListRequest;
+use super::listing::parse_timestamp;
 use super::reply::{Code, Reply};
 
 /// Why a line is not a command of ours.
@@ -36,6 +42,15 @@ pub enum CommandError {
     /// An OPTS for something that has no options (RFC 2389 §4).
     #[error("Option not understood.")]
     UnknownOption,
+    /// OPTS HASH with a name that is none of ours (draft-bryan-ftpext-hash-02 §3.2).
+    #[error("Unknown algorithm; FEAT lists them.")]
+    UnknownAlgorithm,
+    /// SITE CHMOD with bits beyond rwxrwxrwx.
+    #[error("Set-id and sticky bits are not set here.")]
+    SpecialMode,
+    /// HOST's argument (RFC 7151 §3.1).
+    #[error("Not a host name or address.")]
+    BadHost,
     /// A SITE command that we do not serve.
     #[error("Unknown SITE command; SITE HELP lists them.")]
     UnknownSite,
@@ -51,8 +66,12 @@ impl CommandError {
             | CommandError::Malformed(_)
             | CommandError::Unexpected(_)
             | CommandError::OutOfRange
+            | CommandError::UnknownAlgorithm
+            | CommandError::BadHost
             | CommandError::UnknownOption => Code::ArgumentError,
-            CommandError::Unsupported(_) => Code::ParameterNotImplemented,
+            CommandError::Unsupported(_) | CommandError::SpecialMode => {
+                Code::ParameterNotImplemented
+            }
             CommandError::Address(error) => error.code(),
         }
     }
@@ -64,9 +83,9 @@ impl From<CommandError> for Reply {
     }
 }
 
-/// Verbs of RFC 959, 2228, 1639, 2640 and 7151 that exist but are not served: 502, not 500.
+/// Verbs of RFC 959, 2228, 1639 and 2640 that exist but are not served: 502, not 500.
 const NOT_SERVED: &[&[u8]] = &[
-    b"SMNT", b"ADAT", b"MIC", b"CONF", b"ENC", b"LPRT", b"LPSV", b"LANG", b"HOST",
+    b"SMNT", b"ADAT", b"MIC", b"CONF", b"ENC", b"LPRT", b"LPSV", b"LANG",
 ];
 
 /// Reads one line, its end already taken off.
@@ -91,6 +110,7 @@ pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
         bytes: argument,
     };
     Ok(match verb {
+        Verb::Host => Command::Host(host(&argument)?),
         Verb::User => Command::User(argument.required()?),
         // An empty password is a password.
         Verb::Pass => Command::Pass(Secret::new(argument.bytes.to_vec())),
@@ -110,13 +130,14 @@ pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
                 Verb::parse(name).ok_or(CommandError::Malformed(verb))?,
             )),
         },
+        Verb::Clnt => Command::Clnt(argument.required()?),
         // RFC 959 gives NOOP none, but clients send one to keep the connection alive.
         Verb::Noop => Command::Noop,
         Verb::Pwd => argument.none(Command::Pwd)?,
         Verb::Cwd => Command::Cwd(argument.required()?),
         Verb::Cdup => argument.none(Command::Cdup)?,
         Verb::Type => Command::Type(type_code(&argument)?),
-        Verb::Mode => argument.one_of(b"S", b"BCZ", Command::Mode)?,
+        Verb::Mode => Command::Mode(mode(&argument)?),
         Verb::Stru => argument.one_of(b"F", b"RP", Command::Stru)?,
         Verb::Pasv => argument.none(Command::Pasv)?,
         Verb::Epsv => Command::Epsv(match argument.word() {
@@ -126,11 +147,12 @@ pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
         }),
         Verb::Port => Command::Port(parse_port(argument.required_word()?)?),
         Verb::Eprt => Command::Eprt(parse_eprt(argument.required_word()?)?),
-        Verb::List => Command::List(argument.listing_path()),
-        Verb::Nlst => Command::Nlst(argument.listing_path()),
+        Verb::List => Command::List(ListRequest::parse(argument.bytes)),
+        Verb::Nlst => Command::Nlst(ListRequest::parse(argument.bytes)),
         Verb::Mlsd => Command::Mlsd(argument.optional()),
         Verb::Mlst => Command::Mlst(argument.optional()),
-        Verb::Stat => Command::Stat(argument.listing_path()),
+        Verb::Stat if argument.bytes.is_empty() => Command::Stat,
+        Verb::Stat => Command::StatPath(ListRequest::parse(argument.bytes)),
         Verb::Retr => Command::Retr(argument.required()?),
         Verb::Stor => Command::Stor(argument.required()?),
         Verb::Appe => Command::Appe(argument.required()?),
@@ -139,6 +161,16 @@ pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
         Verb::Rest => Command::Rest(number(argument.verb, argument.required_word()?)?),
         Verb::Size => Command::Size(argument.required()?),
         Verb::Mdtm => Command::Mdtm(argument.required()?),
+        Verb::Mfmt => mfmt(&argument)?,
+        Verb::Rang => Command::Rang(digest::rang(&argument)?),
+        Verb::Hash => Command::Hash(argument.required()?),
+        Verb::Xcrc => digest::digest(&argument, Algorithm::Crc32)?,
+        Verb::Xmd5 => digest::digest(&argument, Algorithm::Md5)?,
+        Verb::Xsha1 => digest::digest(&argument, Algorithm::Sha1)?,
+        Verb::Xsha256 => digest::digest(&argument, Algorithm::Sha256)?,
+        Verb::Xsha512 => digest::digest(&argument, Algorithm::Sha512)?,
+        Verb::Avbl => Command::Avbl(argument.optional()),
+        Verb::Comb => comb(&argument)?,
         Verb::Dele => Command::Dele(argument.required()?),
         Verb::Mkd => Command::Mkd(argument.required()?),
         Verb::Rmd => Command::Rmd(argument.required()?),
@@ -146,10 +178,7 @@ pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
         Verb::Rnto => Command::Rnto(argument.required()?),
         Verb::Abor => argument.none(Command::Abor)?,
         Verb::Allo => allo(&argument)?,
-        Verb::Site => match argument.required_word()? {
-            help if help.eq_ignore_ascii_case(b"HELP") => Command::Site(Site::Help),
-            _ => return Err(CommandError::UnknownSite),
-        },
+        Verb::Site => Command::Site(site::site(&argument)?),
     })
 }
 
@@ -187,20 +216,6 @@ impl<'a> Argument<'a> {
         self.optional().ok_or(CommandError::Missing(self.verb))
     }
 
-    /// A path that may stand behind options as `ls` has them (`-la`), which clients send without
-    /// any RFC. They change nothing: a listing is always long and complete.
-    fn listing_path(&self) -> Option<Vec<u8>> {
-        let mut rest = self.bytes;
-        while rest.first() == Some(&b'-') {
-            let end = rest
-                .iter()
-                .position(|&b| b == b' ')
-                .map_or(rest.len(), |at| at + 1);
-            rest = &rest[end..];
-        }
-        (!rest.is_empty()).then(|| rest.to_vec())
-    }
-
     fn one_of(&self, ok: &[u8], known: &[u8], command: Command) -> Result<Command, CommandError> {
         match self.required_word()? {
             [letter] if ok.contains(&letter.to_ascii_uppercase()) => Ok(command),
@@ -226,8 +241,62 @@ fn opts(argument: &Argument<'_>) -> Result<Opts, CommandError> {
         (b"UTF8" | b"UTF-8", b"" | b"ON") => Ok(Opts::Utf8),
         (b"UTF8" | b"UTF-8", _) => Err(CommandError::Unsupported(argument.verb)),
         (b"MLST", _) => Ok(Opts::Mlst(rest.trim_ascii().to_vec())),
+        (b"HASH", _) => digest::algorithm(rest.trim_ascii()).map(Opts::Hash),
+        (b"MODE", [b'Z', b' ', level @ ..]) => match level.strip_prefix(b"LEVEL ") {
+            Some([level @ b'0'..=b'9']) => Ok(Opts::DeflateLevel(level - b'0')),
+            Some(_) | None => Err(CommandError::UnknownOption),
+        },
         _ => Err(CommandError::UnknownOption),
     }
+}
+
+/// A name or an address, as it stands in an URL: IPv6 in brackets (RFC 7151 §3.1). A port is not part
+/// of it.
+fn host(argument: &Argument<'_>) -> Result<Vec<u8>, CommandError> {
+    let host = argument.required_word()?;
+    let good = match host {
+        [b'[', inside @ .., b']'] => inside
+            .iter()
+            .all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.')),
+        name => name
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')),
+    };
+    good.then(|| host.to_vec()).ok_or(CommandError::BadHost)
+}
+
+fn mode(argument: &Argument<'_>) -> Result<Mode, CommandError> {
+    match &argument.required_word()?.to_ascii_uppercase()[..] {
+        b"S" => Ok(Mode::Stream),
+        b"Z" => Ok(Mode::Deflate),
+        b"B" | b"C" => Err(CommandError::Unsupported(argument.verb)),
+        _ => Err(CommandError::Malformed(argument.verb)),
+    }
+}
+
+/// `MFMT time path` (draft-somers-ftp-mfxx-04 §3.1)
+fn mfmt(argument: &Argument<'_>) -> Result<Command, CommandError> {
+    let text = argument.required()?;
+    let malformed = CommandError::Malformed(argument.verb);
+    let at = text.iter().position(|&b| b == b' ').ok_or(malformed)?;
+    let (time, path) = (&text[..at], &text[at + 1..]);
+    match parse_timestamp(time) {
+        Some(time) if !path.is_empty() => Ok(Command::Mfmt(time, path.to_vec())),
+        Some(_) | None => Err(malformed),
+    }
+}
+
+fn comb(argument: &Argument<'_>) -> Result<Command, CommandError> {
+    let malformed = CommandError::Malformed(argument.verb);
+    let mut names = words::words(&argument.required()?)
+        .ok_or(malformed)?
+        .into_iter();
+    let target = names.next().ok_or(malformed)?;
+    let parts: Vec<_> = names.collect();
+    if parts.is_empty() || target.is_empty() || parts.iter().any(Vec::is_empty) {
+        return Err(malformed);
+    }
+    Ok(Command::Comb(target, parts))
 }
 
 fn type_code(argument: &Argument<'_>) -> Result<TypeCode, CommandError> {
@@ -253,7 +322,7 @@ fn mechanism(argument: &Argument<'_>) -> Result<Mechanism, CommandError> {
     }
 }
 
-/// The size is 32 bits (RFC 2228 §3) and means nothing to TLS (RFC 4217 §8).
+/// The size is 32 bits (RFC 2228 §3) and means nothing to TLS (RFC 4217 §9).
 fn pbsz(argument: &Argument<'_>) -> Result<Command, CommandError> {
     number::<u32>(argument.verb, argument.required_word()?).map(|_| Command::Pbsz)
 }
@@ -314,12 +383,9 @@ mod tests {
             Ok(Command::Mkd(b"\xff\xfe".to_vec()))
         );
         assert_eq!(parse(b"QUIT "), Ok(Command::Quit));
-        assert_eq!(
-            parse(b"LIST -la  x"),
-            Ok(Command::List(Some(b" x".to_vec())))
-        );
-        assert_eq!(parse(b"LIST -la"), Ok(Command::List(None)));
-        assert_eq!(parse(b"NLST"), Ok(Command::Nlst(None)));
+        assert_eq!(parse(b"NLST"), Ok(Command::Nlst(ListRequest::default())));
+        assert_eq!(parse(b"STAT"), Ok(Command::Stat));
+        assert!(matches!(parse(b"STAT -l"), Ok(Command::StatPath(_))));
     }
 
     #[test]
@@ -327,7 +393,27 @@ mod tests {
         for (line, command) in [
             ("TYPE a n", Command::Type(TypeCode::Ascii)),
             ("TYPE L 8", Command::Type(TypeCode::Image)),
-            ("MODE s", Command::Mode),
+            ("MODE s", Command::Mode(Mode::Stream)),
+            ("MODE Z", Command::Mode(Mode::Deflate)),
+            (
+                "OPTS mode z level 9",
+                Command::Opts(Opts::DeflateLevel(9)),
+            ),
+            ("HOST [2001:db8::1]", Command::Host(b"[2001:db8::1]".to_vec())),
+            ("HOST ftp.example.com", Command::Host(b"ftp.example.com".to_vec())),
+            ("CLNT curl 8", Command::Clnt(b"curl 8".to_vec())),
+            ("AVBL", Command::Avbl(None)),
+            (
+                "COMB \"a b\" c d",
+                Command::Comb(b"a b".to_vec(), vec![b"c".to_vec(), b"d".to_vec()]),
+            ),
+            (
+                "MFMT 19700101000010 a b",
+                Command::Mfmt(
+                    std::time::UNIX_EPOCH + std::time::Duration::from_secs(10),
+                    b"a b".to_vec(),
+                ),
+            ),
             ("STRU F", Command::Stru),
             ("EPSV", Command::Epsv(EpsvArgument::Any)),
             ("EPSV all", Command::Epsv(EpsvArgument::All)),
@@ -346,7 +432,7 @@ mod tests {
                 Command::Opts(Opts::Mlst(b"Size;Type;".to_vec())),
             ),
             ("HELP retr", Command::Help(Some(Verb::Retr))),
-            ("SITE help", Command::Site(Site::Help)),
+            ("SITE help", Command::Site(crate::proto::command::Site::Help)),
         ] {
             assert_eq!(parse(line.as_bytes()), Ok(command), "{line}");
         }
@@ -385,6 +471,16 @@ mod tests {
             ("TYPE A T", 504),
             ("TYPE L 36", 504),
             ("MODE B", 504),
+            ("OPTS MODE Z LEVEL 10", 501),
+            ("OPTS MODE Z", 501),
+            ("HOST a:21", 501),
+            ("HOST", 501),
+            ("CLNT", 501),
+            ("COMB a", 501),
+            ("COMB a \"\"", 501),
+            ("MFMT 19700101000010", 501),
+            ("MFMT yesterday a", 501),
+            ("HASH", 501),
             ("MODE Q", 501),
             ("STRU R", 504),
             ("STRU", 501),

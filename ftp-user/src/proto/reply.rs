@@ -49,6 +49,7 @@ pub enum Code {
     DeniedByPolicy = 534,
     ProtectionNotSupported = 536,
     FileUnavailable = 550,
+    PageTypeUnknown = 551,
     StorageExceeded = 552,
     NameNotAllowed = 553,
     InvalidRestart = 554,

@@ -1,4 +1,5 @@
-//! RFC 959 §4.1.3 DELE RNFR RNTO, RFC 3659 SIZE MDTM.
+//! RFC 959 §4.1.3 DELE RNFR RNTO, RFC 3659 SIZE MDTM; MFMT of draft-somers-ftp-mfxx-04 and AVBL of
+//! draft-peterson-streamlined-ftp-command-extensions.
 
 use super::state::Pending;
 use super::{Answer, Session};
@@ -6,6 +7,7 @@ use crate::proto::command::TypeCode;
 use crate::proto::listing;
 use crate::proto::{Code, Reply};
 use crate::vfs::Kind;
+use std::time::SystemTime;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
@@ -47,6 +49,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Kind::File => Ok(Reply::new(Code::FileStatus, entry.size.to_string())),
             Kind::Dir | Kind::Symlink | Kind::Other => Err(not_a_file()),
         }
+    }
+
+    /// The reply repeats the fact that is true now, and the path as it was given.
+    pub(super) async fn mfmt(&mut self, modified: SystemTime, argument: &[u8]) -> Answer {
+        let path = self.path(argument)?;
+        self.on_disk(move |vfs| vfs.set_times(&path, None, modified))
+            .await?;
+        let mut text = format!("Modify={}; ", listing::timestamp(modified)).into_bytes();
+        text.extend_from_slice(argument);
+        Ok(Reply::bytes(Code::FileStatus, text))
+    }
+
+    /// What the file system has left.
+    pub(super) async fn avbl(&mut self, argument: Option<&[u8]>) -> Answer {
+        let path = self.path_or_here(argument)?;
+        let bytes = self
+            .on_disk(move |vfs| {
+                vfs.directory(&path)?;
+                vfs.free_space(&path)
+            })
+            .await?;
+        Ok(Reply::new(Code::FileStatus, bytes.to_string()))
     }
 
     /// RFC 3659 §3.

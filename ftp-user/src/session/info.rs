@@ -1,10 +1,10 @@
-//! RFC 959 §4.1.3 SYST STAT HELP SITE, RFC 2389 FEAT OPTS.
+//! RFC 959 §4.1.3 SYST STAT HELP, RFC 2389 FEAT OPTS, and CLNT, which no RFC has.
 
 use super::list::Facts;
-use super::state::Login;
+use super::state::{DeflateLevel, Login};
 use super::{Answer, Session};
 use crate::negotiate::Negotiated;
-use crate::proto::command::{Opts, Site, TypeCode};
+use crate::proto::command::{Mode, Opts, TypeCode};
 use crate::proto::text::Visible;
 use crate::proto::{Code, Reply, Verb, help};
 use crate::transfer::Monitor;
@@ -18,6 +18,7 @@ impl<S> Session<S> {
     pub(super) fn feat(&self) -> Answer {
         Ok(help::features(
             &self.parameters.facts.feature(),
+            self.parameters.hash,
             self.tls_features(),
         ))
     }
@@ -33,6 +34,14 @@ impl<S> Session<S> {
                 let text = format!("MLST OPTS {}", self.parameters.facts.chosen());
                 Ok(Reply::new(Code::Okay, text.trim_end().to_owned()))
             }
+            Opts::Hash(chosen) => {
+                self.parameters.hash = chosen.unwrap_or(self.parameters.hash);
+                Ok(Reply::new(Code::Okay, self.parameters.hash.name()))
+            }
+            Opts::DeflateLevel(level) => {
+                self.parameters.deflate_level = DeflateLevel(*level);
+                Ok(Reply::new(Code::Okay, format!("MODE Z LEVEL set to {level}.")))
+            }
         }
     }
 
@@ -40,10 +49,11 @@ impl<S> Session<S> {
         Ok(help::help(verb))
     }
 
-    pub(super) fn site(&self, site: &Site) -> Answer {
-        match site {
-            Site::Help => Ok(help::site_help()),
-        }
+    /// What the client says of itself changes nothing, but helps who reads the log.
+    pub(super) fn clnt(&self, program: &[u8]) -> Answer {
+        let shown = Visible(program.get(..64).unwrap_or(program));
+        tracing::debug!(session = self.id, program = %shown, "client");
+        Ok(Reply::new(Code::Okay, "Noted."))
     }
 
     /// STAT without a path: the session, and the transfer that runs.
@@ -62,13 +72,17 @@ impl<S> Session<S> {
             TypeCode::Ascii => "ASCII",
             TypeCode::Image => "image",
         };
+        let mode = match self.parameters.mode {
+            Mode::Stream => "stream",
+            Mode::Deflate => "deflate",
+        };
         let line = |text: String| text.into_bytes();
         Ok(Reply::new(Code::SystemStatus, "End of status.")
             .with_line(&b"Pinhole:"[..])
             .with_line(line(format!(" Connected from {}", self.ends.client.ip())))
             .with_line(line(format!(" Logged in as {}", Visible(user.as_bytes()))))
             .with_line(line(format!(
-                " TYPE: {type_code}, STRU: file, MODE: stream"
+                " TYPE: {type_code}, STRU: file, MODE: {mode}"
             )))
             .with_line(line(format!(" {data}"))))
     }

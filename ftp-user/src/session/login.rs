@@ -1,4 +1,4 @@
-//! RFC 959 §4.1.1, access control: USER PASS ACCT REIN.
+//! RFC 959 §4.1.1, access control: USER PASS ACCT REIN; RFC 7151 HOST.
 
 use super::activity::{self, TooManySessions};
 use super::state::{Login, Parameters, Pending, User};
@@ -12,6 +12,26 @@ use crate::vfs::VirtualPath;
 use std::sync::Arc;
 
 impl<S> Session<S> {
+    /// HOST. Before USER only (RFC 7151 §3.2.1); there is one host, which may have several names.
+    pub(super) fn host(&self, name: &[u8]) -> Answer {
+        match self.login {
+            Login::Nobody => {}
+            Login::Named(_) | Login::User(_) => {
+                return Err(Reply::new(Code::BadSequence, "HOST comes before USER."));
+            }
+        }
+        if !self.context.config.is_host(name, self.ends.server.ip()) {
+            return Err(Reply::new(
+                Code::ParameterNotImplemented,
+                "No such host here.",
+            ));
+        }
+        Ok(Reply::new(
+            Code::ServiceReady,
+            self.context.config.greeting.clone(),
+        ))
+    }
+
     /// USER. A second one starts the login over (RFC 959 §4.1.1).
     pub(super) fn user_name(&mut self, name: Vec<u8>) -> Answer {
         self.negotiated = Negotiated::Nothing;

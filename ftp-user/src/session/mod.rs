@@ -4,17 +4,21 @@
 //! the data connection are `transfer`'s, ports are `negotiate`'s, what a line means is `proto`'s.
 
 mod activity;
+mod combine;
 mod data;
 mod directory;
 mod dispatch;
 mod file;
+mod hash;
 mod info;
 mod list;
+mod list_lines;
 mod login;
 mod outcome;
 mod parameters;
 mod policy;
 mod retrieve;
+mod site;
 mod state;
 mod store;
 mod tls;

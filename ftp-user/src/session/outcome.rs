@@ -24,7 +24,7 @@ pub(super) fn aborted() -> Reply {
 
 /// RFC 1123 §4.1.3.4.
 pub(super) fn beyond_end() -> Reply {
-    Reply::new(Code::InvalidRestart, "REST is beyond the end of the file.")
+    Reply::new(Code::InvalidRestart, "That is beyond the end of the file.")
 }
 
 pub(super) fn of_vfs_error(error: &VfsError) -> Reply {
@@ -62,7 +62,7 @@ pub(super) fn of_transfer_error(error: &TransferError) -> Reply {
         TransferError::Read(_) => Reply::new(Code::LocalError, "Local error while reading."),
         TransferError::Shrunk => Reply::new(
             Code::LocalError,
-            "The file became shorter while it was sent.",
+            "The file became shorter while it was read.",
         ),
         TransferError::BeyondEnd => beyond_end(),
         TransferError::Write(error) => of_write_error(error),

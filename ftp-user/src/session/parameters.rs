@@ -1,7 +1,7 @@
 //! RFC 959 §4.1.2, transfer parameters: TYPE MODE STRU.
 
 use super::{Answer, Session};
-use crate::proto::command::TypeCode;
+use crate::proto::command::{Mode, TypeCode};
 use crate::proto::{Code, Reply};
 
 impl<S> Session<S> {
@@ -16,9 +16,16 @@ impl<S> Session<S> {
         ))
     }
 
-    /// The parser lets only S through.
-    pub(super) fn mode(&self) -> Answer {
-        Ok(Reply::new(Code::Okay, "Mode is stream."))
+    /// S, and Z of draft-preston-ftpext-deflate.
+    pub(super) fn mode(&mut self, mode: Mode) -> Answer {
+        self.parameters.mode = mode;
+        Ok(Reply::new(
+            Code::Okay,
+            match mode {
+                Mode::Stream => "Mode is stream.",
+                Mode::Deflate => "Mode is deflate.",
+            },
+        ))
     }
 
     /// The parser lets only F through.

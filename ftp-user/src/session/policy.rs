@@ -3,6 +3,7 @@
 use super::outcome;
 use super::state::{Login, Pending};
 use crate::auth::Rights;
+use crate::proto::command::Site;
 use crate::proto::{Command, Reply};
 
 /// What a command asks of its user.
@@ -17,7 +18,8 @@ enum Need {
 
 fn need(command: &Command) -> Need {
     match command {
-        Command::User(_)
+        Command::Host(_)
+        | Command::User(_)
         | Command::Pass(_)
         | Command::Acct
         | Command::Auth(_)
@@ -29,33 +31,43 @@ fn need(command: &Command) -> Need {
         | Command::Feat
         | Command::Opts(_)
         | Command::Help(_)
+        | Command::Clnt(_)
         | Command::Noop => Need::Nothing,
         Command::Pwd
         | Command::Cwd(_)
         | Command::Cdup
         | Command::Type(_)
-        | Command::Mode
+        | Command::Mode(_)
         | Command::Stru
         | Command::Pasv
         | Command::Epsv(_)
         | Command::Port(_)
         | Command::Eprt(_)
         | Command::Rest(_)
+        | Command::Rang(_)
+        | Command::Avbl(_)
         | Command::Abor
         | Command::Allo
-        | Command::Site(_)
+        | Command::Site(Site::Help)
         | Command::Ccc
-        | Command::Stat(None) => Need::Login,
+        | Command::Stat => Need::Login,
         Command::List(_)
         | Command::Nlst(_)
         | Command::Mlsd(_)
         | Command::Mlst(_)
-        | Command::Stat(Some(_)) => Need::Right(|rights| rights.list),
-        Command::Retr(_) => Need::Right(|rights| rights.read),
+        | Command::StatPath(_) => Need::Right(|rights| rights.list),
+        Command::Retr(_) | Command::Hash(_) | Command::Digest(..) => Need::Right(|rights| rights.read),
         // One or the other tells as much.
         Command::Size(_) | Command::Mdtm(_) => Need::Right(|rights| rights.list || rights.read),
-        Command::Stor(_) | Command::Stou => Need::Right(|rights| rights.write),
+        Command::Stor(_)
+        | Command::Stou
+        | Command::Mfmt(..)
+        | Command::Site(Site::Utime { .. } | Site::Symlink { .. }) => Need::Right(|rights| rights.write),
         Command::Appe(_) => Need::Right(|rights| rights.append),
+        Command::Comb(..) => {
+            Need::Right(|rights| rights.read && rights.append && rights.delete)
+        }
+        Command::Site(Site::Chmod(..)) => Need::Right(|rights| rights.chmod),
         Command::Dele(_) | Command::Rmd(_) => Need::Right(|rights| rights.delete),
         Command::Mkd(_) => Need::Right(|rights| rights.mkdir),
         Command::Rnfr(_) | Command::Rnto(_) => Need::Right(|rights| rights.rename),
@@ -80,28 +92,30 @@ pub(super) fn check(command: &Command, login: &Login) -> Result<(), Reply> {
 }
 
 /// Does what is pending outlive this command? RNTO has to follow RNFR at once (RFC 959 §4.1.3).
-/// REST holds until a transfer takes it: clients set up the data connection after it.
+/// REST and RANG hold until a command takes them: clients set up the data connection after them.
 pub(super) fn outlives(pending: &Pending, command: &Command) -> bool {
     match pending {
         Pending::Nothing => true,
         Pending::Rename(_) => matches!(command, Command::Rnto(_) | Command::Noop),
-        Pending::Restart(_) => match command {
+        Pending::Restart(_) | Pending::Range(..) => match command {
             Command::Pasv
             | Command::Epsv(_)
             | Command::Port(_)
             | Command::Eprt(_)
             | Command::Type(_)
-            | Command::Mode
+            | Command::Mode(_)
             | Command::Stru
             | Command::Noop
             | Command::Size(_)
             | Command::Mdtm(_)
-            | Command::Stat(None)
+            | Command::Stat
             | Command::Allo
             | Command::Retr(_)
             | Command::Stor(_)
             | Command::Appe(_) => true,
-            Command::User(_)
+            Command::Opts(_) | Command::Hash(_) => matches!(pending, Pending::Range(..)),
+            Command::Host(_)
+            | Command::User(_)
             | Command::Pass(_)
             | Command::Acct
             | Command::Auth(_)
@@ -112,8 +126,8 @@ pub(super) fn outlives(pending: &Pending, command: &Command) -> bool {
             | Command::Rein
             | Command::Syst
             | Command::Feat
-            | Command::Opts(_)
             | Command::Help(_)
+            | Command::Clnt(_)
             | Command::Pwd
             | Command::Cwd(_)
             | Command::Cdup
@@ -121,9 +135,14 @@ pub(super) fn outlives(pending: &Pending, command: &Command) -> bool {
             | Command::Nlst(_)
             | Command::Mlsd(_)
             | Command::Mlst(_)
-            | Command::Stat(Some(_))
+            | Command::StatPath(_)
             | Command::Stou
             | Command::Rest(_)
+            | Command::Rang(_)
+            | Command::Mfmt(..)
+            | Command::Digest(..)
+            | Command::Avbl(_)
+            | Command::Comb(..)
             | Command::Dele(_)
             | Command::Mkd(_)
             | Command::Rmd(_)

@@ -2,7 +2,7 @@
 
 use super::activity::Presence;
 use crate::auth::Account;
-use crate::proto::command::TypeCode;
+use crate::proto::command::{Algorithm, Mode, TypeCode};
 use crate::vfs::{Tree, VirtualPath};
 use std::sync::Arc;
 
@@ -36,13 +36,30 @@ pub(super) enum Pending {
     Rename(VirtualPath),
     /// REST: where the next transfer starts.
     Restart(u64),
+    /// RANG: the first and the last byte of what the next command is about.
+    Range(u64, u64),
 }
 
-/// What TYPE, EPSV ALL and OPTS set.
+/// What TYPE, MODE, EPSV ALL and OPTS set.
 #[derive(Debug, Default)]
 pub(super) struct Parameters {
     pub(super) type_code: TypeCode,
+    pub(super) mode: Mode,
+    pub(super) deflate_level: DeflateLevel,
+    /// What HASH computes.
+    pub(super) hash: Algorithm,
     /// RFC 2428 §4: nothing but EPSV may set up a data connection from now on.
     pub(super) epsv_all: bool,
     pub(super) facts: super::list::Facts,
+}
+
+/// How hard MODE Z compresses, 0 to 9.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DeflateLevel(pub(super) u8);
+
+impl Default for DeflateLevel {
+    /// zlib's own.
+    fn default() -> DeflateLevel {
+        DeflateLevel(6)
+    }
 }

@@ -1,5 +1,6 @@
 //! RFC 959 §4.1.3 STOR APPE STOU ALLO.
 
+use super::state::Pending;
 use super::transfer::{Job, Transfer};
 use super::{Answer, Session};
 use crate::control::ControlError;
@@ -12,12 +13,19 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     pub(super) async fn stor(&mut self, argument: &[u8]) -> Result<Answer, ControlError> {
-        let how = match (self.take_restart(), self.parameters.type_code) {
-            (0, _) => Write::Truncate,
-            (offset, TypeCode::Image) => Write::At(offset),
+        let how = match (
+            std::mem::take(&mut self.pending),
+            self.parameters.type_code,
+        ) {
+            (Pending::Range(..), _) => {
+                let text = "RANG is for RETR and HASH; RANG 1 0 takes it back.";
+                return Ok(Err(Reply::new(Code::ParameterNotImplemented, text)));
+            }
+            (Pending::Nothing | Pending::Rename(_) | Pending::Restart(0), _) => Write::Truncate,
+            (Pending::Restart(offset), TypeCode::Image) => Write::At(offset),
             // REST counts bytes of the data stream (RFC 3659 §5.2); which byte of the file that is,
             // only the earlier transfer knew.
-            (_, TypeCode::Ascii) => {
+            (Pending::Restart(_), TypeCode::Ascii) => {
                 let text = "REST before STOR works in TYPE I only.";
                 return Ok(Err(Reply::new(Code::TypeMismatch, text)));
             }
@@ -27,7 +35,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     pub(super) async fn appe(&mut self, argument: &[u8]) -> Result<Answer, ControlError> {
         // RFC 3659 §5 knows REST before RETR and STOR; APPE knows where it starts.
-        self.take_restart();
+        self.pending = Pending::Nothing;
         self.write("APPE", argument, Write::Append).await
     }
 

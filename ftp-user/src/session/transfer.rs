@@ -2,7 +2,7 @@
 //! control connection listened to all the while.
 
 use super::activity::Presence;
-use super::list::ListingLines;
+use super::list_lines::ListingLines;
 use super::tls::{self, Secure};
 use super::{Answer, Line, Session, Stop, outcome};
 use crate::config::Config;
@@ -71,7 +71,7 @@ enum DataError {
 }
 
 /// How work ended that was watched.
-enum Watched<T> {
+pub(super) enum Watched<T> {
     Done(T),
     /// By ABOR.
     Aborted,
@@ -157,14 +157,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 
     /// RFC 959 §4.1.3: 426 for the transfer, then 226 for the ABOR.
-    async fn aborted(&mut self) -> Result<Reply, ControlError> {
+    pub(super) async fn aborted(&mut self) -> Result<Reply, ControlError> {
         self.control.send(&outcome::aborted()).await?;
         Ok(Reply::new(Code::TransferComplete, "ABOR done."))
     }
 
     /// Waits for work and listens to the control connection meanwhile. ABOR and STAT are for now;
     /// other commands wait their turn. A lost control connection ends the work.
-    async fn watch<T>(
+    pub(super) async fn watch<T>(
         &mut self,
         monitor: &Monitor,
         work: impl Future<Output = T>,
@@ -191,7 +191,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 Err(lost) => break Err(lost),
                 Ok(line) => match line.as_ref().map(|line| parse(line)) {
                     Ok(Ok(Command::Abor)) => break Ok(Watched::Aborted),
-                    Ok(Ok(Command::Stat(None))) => {
+                    Ok(Ok(Command::Stat)) => {
                         let status = self.stat(Some(monitor)).unwrap_or_else(|refusal| refusal);
                         if let Err(lost) = self.control.send(&status).await {
                             break Err(lost);

@@ -58,7 +58,8 @@ impl Monitor {
         }
     }
 
-    pub(super) fn add(&self, bytes: usize) {
+    /// Counts bytes that were moved.
+    pub fn add(&self, bytes: usize) {
         self.0.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 }

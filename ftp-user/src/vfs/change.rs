@@ -86,7 +86,7 @@ impl Vfs {
         }
     }
 
-    fn change(
+    pub(super) fn change(
         &self,
         path: &VirtualPath,
         action: &'static str,

@@ -4,8 +4,10 @@
 //! is the only way to a [`Vfs`]. No FTP, no async: the calls block and are made from blocking
 //! threads.
 
+mod attributes;
 mod census;
 mod change;
+mod combine;
 mod credentials;
 mod entry;
 mod error;
