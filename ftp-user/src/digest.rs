@@ -157,10 +157,7 @@ mod tests {
     #[tokio::test]
     async fn known_hashes() {
         let abc = |algorithm| hash(b"xabcx", 1..4, algorithm);
-        assert_eq!(
-            hash(b"123456789", 0..9, Algorithm::Crc32).await,
-            "cbf43926"
-        );
+        assert_eq!(hash(b"123456789", 0..9, Algorithm::Crc32).await, "cbf43926");
         assert_eq!(
             abc(Algorithm::Md5).await,
             "900150983cd24fb0d6963f7d28e17f72"
@@ -194,7 +191,7 @@ mod tests {
     #[tokio::test]
     async fn an_abort_ends_it() {
         let file = tempfile::tempfile().unwrap();
-        file.set_len(1 << 50).unwrap();
+        file.set_len(1 << 40).unwrap();
         let monitor = Monitor::default();
         let abort = async {
             while monitor.bytes() == 0 {
@@ -202,7 +199,7 @@ mod tests {
             }
             monitor.abort();
         };
-        let work = of_file(file, 0..1 << 50, Algorithm::Crc32, monitor.clone());
+        let work = of_file(file, 0..1 << 40, Algorithm::Crc32, monitor.clone());
         let (ended, ()) = tokio::join!(work, abort);
         assert!(matches!(ended, Err(TransferError::Aborted)));
     }

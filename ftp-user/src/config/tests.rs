@@ -101,11 +101,13 @@ fn every_key_of_the_sample_is_heeded() {
     let others: &[(&str, &str)] = &[
         ("listen", "[\"127.0.0.1:2121\"]"),
         ("greeting", "\"other\""),
+        ("hosts", "[\"ftp.example.com\"]"),
         ("ports", "\"40000\""),
         ("connect_timeout", "\"3s\""),
         ("port_timeout", "\"3s\""),
         ("enabled", "false"),
         ("from_port_20", "true"),
+        ("default_port", "true"),
         ("interfaces", "[\"eth0\"]"),
         ("attach", "\"tcx\""),
         ("client_prefix_v4", "24"),

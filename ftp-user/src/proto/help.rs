@@ -25,7 +25,12 @@ pub fn help(verb: Option<Verb>) -> Reply {
 /// and now.
 pub fn features(mlst_facts: &str, hash: Algorithm, tls: &[&str]) -> Reply {
     let mut features: Vec<String> = tls.iter().map(|&feature| feature.to_owned()).collect();
-    let plain = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    let plain = |names: &[&str]| {
+        names
+            .iter()
+            .map(|&name| name.to_owned())
+            .collect::<Vec<_>>()
+    };
     features.extend(plain(&["AVBL", "CLNT", "COMB", "EPRT", "EPSV"]));
     features.push(format!("HASH {}", algorithms(hash)));
     features.extend(plain(&["HOST", "MDTM", "MFMT"]));
@@ -54,7 +59,10 @@ fn algorithms(chosen: Algorithm) -> String {
 /// SITE's own commands, besides HELP, and how they are used.
 const SITE: [(&str, &str); 3] = [
     ("CHMOD", "<octal mode> <path>"),
-    ("SYMLINK", "<target> <link>: names with blanks in double quotes"),
+    (
+        "SYMLINK",
+        "<target> <link>: names with blanks in double quotes",
+    ),
     (
         "UTIME",
         "<YYYYMMDDhhmmss> <path>, or <path> <accessed> <modified> <created> UTC",

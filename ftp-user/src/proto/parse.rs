@@ -395,12 +395,15 @@ mod tests {
             ("TYPE L 8", Command::Type(TypeCode::Image)),
             ("MODE s", Command::Mode(Mode::Stream)),
             ("MODE Z", Command::Mode(Mode::Deflate)),
+            ("OPTS mode z level 9", Command::Opts(Opts::DeflateLevel(9))),
             (
-                "OPTS mode z level 9",
-                Command::Opts(Opts::DeflateLevel(9)),
+                "HOST [2001:db8::1]",
+                Command::Host(b"[2001:db8::1]".to_vec()),
             ),
-            ("HOST [2001:db8::1]", Command::Host(b"[2001:db8::1]".to_vec())),
-            ("HOST ftp.example.com", Command::Host(b"ftp.example.com".to_vec())),
+            (
+                "HOST ftp.example.com",
+                Command::Host(b"ftp.example.com".to_vec()),
+            ),
             ("CLNT curl 8", Command::Clnt(b"curl 8".to_vec())),
             ("AVBL", Command::Avbl(None)),
             (
@@ -432,7 +435,10 @@ mod tests {
                 Command::Opts(Opts::Mlst(b"Size;Type;".to_vec())),
             ),
             ("HELP retr", Command::Help(Some(Verb::Retr))),
-            ("SITE help", Command::Site(crate::proto::command::Site::Help)),
+            (
+                "SITE help",
+                Command::Site(crate::proto::command::Site::Help),
+            ),
         ] {
             assert_eq!(parse(line.as_bytes()), Ok(command), "{line}");
         }

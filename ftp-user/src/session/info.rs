@@ -40,7 +40,10 @@ impl<S> Session<S> {
             }
             Opts::DeflateLevel(level) => {
                 self.parameters.deflate_level = DeflateLevel(*level);
-                Ok(Reply::new(Code::Okay, format!("MODE Z LEVEL set to {level}.")))
+                Ok(Reply::new(
+                    Code::Okay,
+                    format!("MODE Z LEVEL set to {level}."),
+                ))
             }
         }
     }

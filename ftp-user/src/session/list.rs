@@ -82,9 +82,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 move |vfs| open(vfs, &path)
             })
             .await?;
-        let lines = lines.ok_or_else(|| {
-            Reply::new(Code::ArgumentError, "MLSD is for directories; use MLST.")
-        })?;
+        let lines = lines
+            .ok_or_else(|| Reply::new(Code::ArgumentError, "MLSD is for directories; use MLST."))?;
         Ok(Transfer {
             verb,
             path,

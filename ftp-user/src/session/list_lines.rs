@@ -187,7 +187,11 @@ impl Lines {
                 };
                 pattern = Some(last.to_vec());
                 let slash = argument.iter().rposition(|&byte| byte == b'/');
-                name(argument.get(..slash.map_or(0, |at| at + 1)).unwrap_or_default());
+                name(
+                    argument
+                        .get(..slash.map_or(0, |at| at + 1))
+                        .unwrap_or_default(),
+                );
                 Source::Directory(VecDeque::new(), vfs.list(&path.parent())?)
             }
             Err(error) => return Err(error),

@@ -66,6 +66,10 @@ pub(super) fn of_transfer_error(error: &TransferError) -> Reply {
         ),
         TransferError::BeyondEnd => beyond_end(),
         TransferError::Write(error) => of_write_error(error),
+        TransferError::Inflate(_) => Reply::new(
+            Code::TransferAborted,
+            "Not one whole zlib stream; transfer aborted.",
+        ),
         TransferError::Tls(_) => Reply::new(
             Code::TransferAborted,
             "TLS failed on the data connection; transfer aborted.",

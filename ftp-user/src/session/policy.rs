@@ -56,17 +56,19 @@ fn need(command: &Command) -> Need {
         | Command::Mlsd(_)
         | Command::Mlst(_)
         | Command::StatPath(_) => Need::Right(|rights| rights.list),
-        Command::Retr(_) | Command::Hash(_) | Command::Digest(..) => Need::Right(|rights| rights.read),
+        Command::Retr(_) | Command::Hash(_) | Command::Digest(..) => {
+            Need::Right(|rights| rights.read)
+        }
         // One or the other tells as much.
         Command::Size(_) | Command::Mdtm(_) => Need::Right(|rights| rights.list || rights.read),
         Command::Stor(_)
         | Command::Stou
         | Command::Mfmt(..)
-        | Command::Site(Site::Utime { .. } | Site::Symlink { .. }) => Need::Right(|rights| rights.write),
-        Command::Appe(_) => Need::Right(|rights| rights.append),
-        Command::Comb(..) => {
-            Need::Right(|rights| rights.read && rights.append && rights.delete)
+        | Command::Site(Site::Utime { .. } | Site::Symlink { .. }) => {
+            Need::Right(|rights| rights.write)
         }
+        Command::Appe(_) => Need::Right(|rights| rights.append),
+        Command::Comb(..) => Need::Right(|rights| rights.read && rights.append && rights.delete),
         Command::Site(Site::Chmod(..)) => Need::Right(|rights| rights.chmod),
         Command::Dele(_) | Command::Rmd(_) => Need::Right(|rights| rights.delete),
         Command::Mkd(_) => Need::Right(|rights| rights.mkdir),

@@ -4,7 +4,7 @@ use super::state::Pending;
 use super::transfer::{Job, Transfer};
 use super::{Answer, Session};
 use crate::control::ControlError;
-use crate::proto::command::TypeCode;
+use crate::proto::command::{Mode, TypeCode};
 use crate::proto::text::Visible;
 use crate::proto::{Code, Reply};
 use crate::transfer::Received;
@@ -13,10 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     pub(super) async fn stor(&mut self, argument: &[u8]) -> Result<Answer, ControlError> {
-        let how = match (
-            std::mem::take(&mut self.pending),
-            self.parameters.type_code,
-        ) {
+        let how = match (std::mem::take(&mut self.pending), self.parameters.type_code) {
             (Pending::Range(..), _) => {
                 let text = "RANG is for RETR and HASH; RANG 1 0 takes it back.";
                 return Ok(Err(Reply::new(Code::ParameterNotImplemented, text)));
@@ -89,9 +86,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         upload: Upload,
         opening: String,
     ) -> Result<Reply, ControlError> {
-        let how = match self.parameters.type_code {
-            TypeCode::Ascii => Received::Ascii,
-            TypeCode::Image => Received::Image,
+        let how = Received {
+            ascii: self.parameters.type_code == TypeCode::Ascii,
+            deflated: self.parameters.mode == Mode::Deflate,
         };
         self.transfer(Transfer {
             verb,

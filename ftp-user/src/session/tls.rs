@@ -113,7 +113,7 @@ impl<S> Session<S> {
         ))
     }
 
-    /// PBSZ. The size of a buffer that TLS has no use for: always 0 (RFC 4217 §8).
+    /// PBSZ. The size of a buffer that TLS has no use for: always 0 (RFC 4217 §9).
     pub(super) fn pbsz(&mut self) -> Answer {
         self.secured()?.pbsz = true;
         Ok(Reply::new(Code::Okay, "PBSZ=0"))
@@ -350,6 +350,7 @@ pub(super) async fn carry(
         Job::File(file, range) => send_file_secured(connection, tls, file, range).await,
         Job::Ascii(file) => send_secured(connection, tls, file).await,
         Job::Listing(lines) => send_secured(connection, tls, lines).await,
+        Job::Deflated(made) => send_secured(connection, tls, made).await,
         Job::Receive(upload, how) => receive_secured(connection, tls, upload, how).await,
     }
 }

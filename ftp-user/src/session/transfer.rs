@@ -3,17 +3,19 @@
 
 use super::activity::Presence;
 use super::list_lines::ListingLines;
+use super::state::DeflateLevel;
 use super::tls::{self, Secure};
 use super::{Answer, Line, Session, Stop, outcome};
 use crate::config::Config;
 use crate::control::ControlError;
-use crate::negotiate::{self, ConnectError, Negotiated};
-use crate::pinholes::AcceptError;
+use crate::negotiate::{self, CheckedPeer, ConnectError, Negotiated};
+use crate::pinholes::{AcceptError, PassivePort};
+use crate::proto::command::Mode;
 use crate::proto::line::LINE_LIMIT;
 use crate::proto::{Code, Command, Reply, parse};
 use crate::transfer::{
-    AsciiFile, DataConnection, Monitor, Rates, Received, TransferError, receive_file, send_bytes,
-    send_file, send_produced,
+    AsciiFile, DataConnection, Deflated, Monitor, Produce, Rates, Received, TransferError,
+    deflated_bytes, deflated_file, receive_file, send_bytes, send_file, send_produced,
 };
 use crate::vfs::{Upload, VirtualPath};
 use std::fs::File;
@@ -42,6 +44,8 @@ pub(super) enum Job {
     File(File, Range<u64>),
     Ascii(AsciiFile),
     Listing(ListingLines),
+    /// Any of those, compressed.
+    Deflated(Box<dyn Produce>),
     Receive(Upload, Received),
 }
 
@@ -50,8 +54,30 @@ impl Job {
     fn rates(&self, presence: &Presence) -> Option<Arc<Rates>> {
         match self {
             Job::Receive(..) => presence.upload.clone(),
-            Job::Bytes(_) | Job::File(..) | Job::Ascii(_) | Job::Listing(_) => {
+            Job::Bytes(_) | Job::File(..) | Job::Ascii(_) | Job::Listing(_) | Job::Deflated(_) => {
                 presence.download.clone()
+            }
+        }
+    }
+
+    /// What goes over the data connection in this mode. What is received is inflated where it is
+    /// stored.
+    fn in_mode(self, mode: Mode, DeflateLevel(level): DeflateLevel) -> Job {
+        match (mode, self) {
+            (Mode::Stream, job) | (Mode::Deflate, job @ (Job::Deflated(_) | Job::Receive(..))) => {
+                job
+            }
+            (Mode::Deflate, Job::Bytes(bytes)) => {
+                Job::Deflated(Box::new(deflated_bytes(bytes, level)))
+            }
+            (Mode::Deflate, Job::File(file, range)) => {
+                Job::Deflated(Box::new(deflated_file(file, range, level)))
+            }
+            (Mode::Deflate, Job::Ascii(file)) => {
+                Job::Deflated(Box::new(Deflated::new(file, level)))
+            }
+            (Mode::Deflate, Job::Listing(lines)) => {
+                Job::Deflated(Box::new(Deflated::new(lines, level)))
             }
         }
     }
@@ -84,12 +110,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     pub(super) fn has_data_connection(&self) -> Result<(), Reply> {
         self.data_protection_suffices()?;
         match self.negotiated {
-            Negotiated::Nothing => Err(Reply::new(
+            Negotiated::Nothing if self.default_port().is_none() => Err(Reply::new(
                 Code::CannotOpenData,
                 "Use PASV, EPSV, PORT or EPRT first.",
             )),
-            Negotiated::Passive(_) | Negotiated::Active(_) => Ok(()),
+            Negotiated::Nothing | Negotiated::Passive(_) | Negotiated::Active(_) => Ok(()),
         }
+    }
+
+    /// Where a transfer goes without PASV or PORT, if the admin wants that: to the client's control
+    /// port (RFC 959 §3.2).
+    fn default_port(&self) -> Option<CheckedPeer> {
+        let active = &self.context.config.active;
+        let wanted = active.enabled && active.default_port && !self.parameters.epsv_all;
+        let client = self.ends.client;
+        wanted
+            .then(|| CheckedPeer::check(client, client).ok())
+            .flatten()
     }
 
     /// ABOR without a transfer: a data connection that waits is closed (RFC 959 §4.1.3).
@@ -105,9 +142,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Err(refusal) => return Ok(refusal),
         };
         let monitor = Monitor::default();
-        let negotiated = std::mem::take(&mut self.negotiated);
+        let source = match std::mem::take(&mut self.negotiated) {
+            Negotiated::Nothing => self.default_port().map(Source::DefaultPort),
+            Negotiated::Passive(port) => Some(Source::Passive(port)),
+            Negotiated::Active(peer) => Some(Source::Active(peer)),
+        };
         let connect = connect(
-            negotiated,
+            source,
             Arc::clone(&self.context.config),
             self.ends.server,
             monitor.clone(),
@@ -134,9 +175,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             .await?;
 
         let started = Instant::now();
-        let watched = self
-            .watch(&monitor, perform(connection, transfer.job, secure))
-            .await;
+        let (mode, level) = (self.parameters.mode, self.parameters.deflate_level);
+        let job = transfer.job.in_mode(mode, level);
+        let watched = self.watch(&monitor, perform(connection, job, secure)).await;
         let ended = match &watched {
             Ok(Watched::Done(Ok(()))) => "complete".to_owned(),
             Ok(Watched::Done(Err(error))) => error.to_string(),
@@ -214,23 +255,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 }
 
+/// Where a transfer's data connection comes from.
+enum Source {
+    Passive(PassivePort),
+    Active(CheckedPeer),
+    DefaultPort(CheckedPeer),
+}
+
 async fn connect(
-    negotiated: Negotiated,
+    source: Option<Source>,
     config: Arc<Config>,
     local: SocketAddr,
     monitor: Monitor,
 ) -> Result<TcpStream, DataError> {
     let connected = async {
-        match negotiated {
-            Negotiated::Nothing => Err(DataError::Nothing),
+        let active = &config.active;
+        let timeout = active.connect_timeout;
+        let (peer, from_port_20) = match source {
+            None => return Err(DataError::Nothing),
             // The port is closed at the end of this arm: it has admitted its one connection.
-            Negotiated::Passive(mut port) => Ok(port.accept().await?),
-            Negotiated::Active(peer) => {
-                let active = &config.active;
-                let (from_20, timeout) = (active.from_port_20, active.connect_timeout);
-                Ok(negotiate::connect(peer, local, from_20, timeout).await?)
-            }
-        }
+            Some(Source::Passive(mut port)) => return Ok(port.accept().await?),
+            Some(Source::Active(peer)) => (peer, active.from_port_20),
+            // The four addresses and ports have to differ from the control connection's.
+            Some(Source::DefaultPort(peer)) => (peer, true),
+        };
+        Ok(negotiate::connect(peer, local, from_port_20, timeout).await?)
     };
     tokio::select! {
         biased;
@@ -259,6 +308,7 @@ async fn perform(
                 | TransferError::Read(_)
                 | TransferError::Shrunk
                 | TransferError::BeyondEnd
+                | TransferError::Inflate(_)
                 | TransferError::Tls(_)
                 | TransferError::Truncated
                 | TransferError::NotResumed
@@ -278,6 +328,7 @@ async fn carry(connection: &DataConnection, job: Job) -> Result<(), TransferErro
         Job::File(file, range) => send_file(connection, file, range).await,
         Job::Ascii(file) => send_produced(connection, file).await,
         Job::Listing(lines) => send_produced(connection, lines).await,
+        Job::Deflated(made) => send_produced(connection, made).await,
         Job::Receive(upload, how) => receive_file(connection, upload, how).await,
     }
 }

@@ -27,6 +27,9 @@ pub enum TransferError {
     /// The transfer was to start behind the last byte.
     #[error("the file ends before the byte to start at")]
     BeyondEnd,
+    /// In MODE Z, what the client sent is no zlib stream, or not a whole one.
+    #[error("the data is not one zlib stream: {0}")]
+    Inflate(&'static str),
     /// TLS on the data connection failed.
     #[error("data connection: TLS: {0}")]
     Tls(#[from] rustls::Error),

@@ -5,6 +5,7 @@
 //! by the reactor. No FTP replies here; the session words them.
 
 mod connection;
+mod deflate;
 mod error;
 mod monitor;
 mod rates;
@@ -12,13 +13,16 @@ mod receive;
 mod secure;
 mod send;
 mod step;
+mod store;
 #[cfg(test)]
 mod tests;
 
 pub use connection::DataConnection;
+pub use deflate::{Deflated, deflated_bytes, deflated_file};
 pub use error::TransferError;
 pub use monitor::Monitor;
 pub use rates::{Bucket, Rates};
-pub use receive::{Received, receive_file};
+pub use receive::receive_file;
 pub use secure::{handshake, receive_secured, send_bytes_secured, send_file_secured, send_secured};
 pub use send::{AsciiFile, Produce, send_bytes, send_file, send_produced};
+pub use store::Received;

@@ -1,31 +1,20 @@
-//! From the client into a file: as it is (splice), or from ASCII.
+//! From the client into a file: as it is (splice), or by way of `store`.
 
 use super::connection::{DataConnection, Direction, Link};
 use super::error::TransferError;
 use super::step::{Job, Moved, run};
-use crate::proto::ascii::FromNetwork;
+use super::store::{Received, Store};
 use crate::vfs::Upload;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
 /// The pipe between socket and file: as much as an unprivileged pipe may hold. With less, each
 /// round moves less than its two system calls cost.
 const PIPE: usize = 1 << 20;
-/// For files that cannot be spliced into, and for ASCII.
-const BUFFER: usize = 256 << 10;
-
-/// How the bytes that come in are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Received {
-    /// As they are (TYPE I).
-    Image,
-    /// CRLF becomes LF (TYPE A).
-    Ascii,
-}
 
 /// Stores what the client sends until the client ends the connection, and completes the upload.
 /// After a failure it is broken off.
@@ -34,32 +23,26 @@ pub async fn receive_file(
     upload: Upload,
     how: Received,
 ) -> Result<(), TransferError> {
-    let upload = match how {
-        Received::Image => match run(
-            connection,
-            SpliceFile {
-                upload,
-                pipe: None,
-                odd: false,
-            },
-        )
-        .await?
-        {
+    let upload = if how == Received::AS_THEY_ARE {
+        let splice = SpliceFile {
+            upload,
+            pipe: None,
+            odd: false,
+        };
+        match run(connection, splice).await? {
             SpliceFile {
                 odd: false, upload, ..
             } => return complete(upload).await,
             SpliceFile { upload, .. } => upload,
-        },
-        Received::Ascii => upload,
+        }
+    } else {
+        upload
     };
-    let convert = (how == Received::Ascii).then(FromNetwork::default);
     let copy = CopyFile {
-        upload,
+        store: Store::new(upload, how),
         buffer: Vec::new(),
-        converted: Vec::new(),
-        convert,
     };
-    complete(run(connection, copy).await?.upload).await
+    complete(run(connection, copy).await?.store.into_upload()).await
 }
 
 /// Gives a file that is whole its name, where it has not got it yet.
@@ -140,10 +123,8 @@ fn drain(pipe: &OwnedFd, bytes: usize, file: &mut File) -> io::Result<()> {
 
 /// Socket → memory → file.
 struct CopyFile {
-    upload: Upload,
+    store: Store,
     buffer: Vec<u8>,
-    converted: Vec<u8>,
-    convert: Option<FromNetwork>,
 }
 
 impl Job for CopyFile {
@@ -152,33 +133,21 @@ impl Job for CopyFile {
     }
 
     fn attempt(&mut self, link: &Link) -> Result<Moved, TransferError> {
-        self.buffer.resize(link.portion(BUFFER), 0);
-        let (taken, end) =
-            match rustix::net::recv(&link.socket, &mut self.buffer[..], RecvFlags::empty()) {
-                Ok((taken, _)) => (taken, taken == 0),
-                Err(Errno::AGAIN) => return Ok(Moved::Blocked),
-                Err(Errno::INTR) => return Ok(Moved::Some(0)),
-                Err(error) => return Err(TransferError::Connection(error.into())),
-            };
-        link.monitor.add(taken);
-        let bytes = self.buffer.get(..taken).unwrap_or_default();
-        let bytes = match &mut self.convert {
-            None => bytes,
-            Some(convert) => {
-                self.converted.clear();
-                convert.convert(bytes, &mut self.converted);
-                if end {
-                    convert.finish(&mut self.converted);
-                }
-                &self.converted
+        self.buffer.resize(link.portion(self.store.appetite()), 0);
+        let taken = match rustix::net::recv(&link.socket, &mut self.buffer[..], RecvFlags::empty())
+        {
+            Ok((0, _)) => {
+                self.store.finish()?;
+                return Ok(Moved::End);
             }
+            Ok((taken, _)) => taken,
+            Err(Errno::AGAIN) => return Ok(Moved::Blocked),
+            Err(Errno::INTR) => return Ok(Moved::Some(0)),
+            Err(error) => return Err(TransferError::Connection(error.into())),
         };
-        let stored = self.upload.store(bytes.len(), |file| file.write_all(bytes));
-        stored.map_err(TransferError::Write)?;
-        Ok(if end {
-            Moved::End
-        } else {
-            Moved::Some(taken as u64)
-        })
+        link.monitor.add(taken);
+        self.store
+            .take(self.buffer.get(..taken).unwrap_or_default())?;
+        Ok(Moved::Some(taken as u64))
     }
 }

@@ -4,10 +4,10 @@
 
 use super::connection::{DataConnection, Direction, Link};
 use super::error::TransferError;
-use super::receive::{Received, complete};
+use super::receive::complete;
 use super::send::{PRODUCE_CHUNK, Produce};
 use super::step::{Job, Moved, run};
-use crate::proto::ascii::FromNetwork;
+use super::store::{Received, Store};
 use crate::vfs::Upload;
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
@@ -75,14 +75,12 @@ pub async fn receive_secured(
 ) -> Result<(), TransferError> {
     let job = Receive {
         tls,
-        upload,
+        store: Store::new(upload, how),
         records: Vec::new(),
         plain: Vec::new(),
-        converted: Vec::new(),
-        convert: (how == Received::Ascii).then(FromNetwork::default),
         closed: false,
     };
-    complete(run(connection, job).await?.upload).await
+    complete(run(connection, job).await?.store.into_upload()).await
 }
 
 /// What one write to the socket, or one read from it, came to.
@@ -172,9 +170,9 @@ impl<P: Produce> Job for Send<P> {
     }
 }
 
-struct FileBytes {
-    file: File,
-    range: Range<u64>,
+pub(super) struct FileBytes {
+    pub(super) file: File,
+    pub(super) range: Range<u64>,
 }
 
 impl Produce for FileBytes {
@@ -200,7 +198,7 @@ impl Produce for FileBytes {
     }
 }
 
-struct Ready(Vec<u8>);
+pub(super) struct Ready(pub(super) Vec<u8>);
 
 impl Produce for Ready {
     fn produce(&mut self, out: &mut Vec<u8>) -> Result<bool, TransferError> {
@@ -211,11 +209,9 @@ impl Produce for Ready {
 
 struct Receive {
     tls: Box<ServerConnection>,
-    upload: Upload,
+    store: Store,
     records: Vec<u8>,
     plain: Vec<u8>,
-    converted: Vec<u8>,
-    convert: Option<FromNetwork>,
     /// The client has said that this was all; what is left is to say the same.
     closed: bool,
 }
@@ -241,20 +237,11 @@ impl Receive {
 
     fn store(&mut self, link: &Link) -> Result<(), TransferError> {
         link.monitor.add(self.plain.len());
-        let bytes = match &mut self.convert {
-            None => &self.plain,
-            Some(convert) => {
-                self.converted.clear();
-                convert.convert(&self.plain, &mut self.converted);
-                if self.closed {
-                    convert.finish(&mut self.converted);
-                }
-                &self.converted
-            }
-        };
-        let stored = self.upload.store(bytes.len(), |file| file.write_all(bytes));
-        stored.map_err(TransferError::Write)?;
+        self.store.take(&self.plain)?;
         self.plain.clear();
+        if self.closed {
+            self.store.finish()?;
+        }
         Ok(())
     }
 }
@@ -279,7 +266,8 @@ impl Job for Receive {
         self.decrypt(link)?;
         let mut taken = 0;
         if !self.closed {
-            self.records.resize(link.portion(CHUNK), 0);
+            let most = link.portion(self.store.appetite());
+            self.records.resize(most, 0);
             taken = match rustix::net::recv(&link.socket, &mut self.records[..], RecvFlags::empty())
             {
                 Ok((0, _)) => return Err(TransferError::Truncated),

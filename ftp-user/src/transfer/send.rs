@@ -51,6 +51,12 @@ pub trait Produce: Send + 'static {
     fn produce(&mut self, out: &mut Vec<u8>) -> Result<bool, TransferError>;
 }
 
+impl<P: Produce + ?Sized> Produce for Box<P> {
+    fn produce(&mut self, out: &mut Vec<u8>) -> Result<bool, TransferError> {
+        (**self).produce(out)
+    }
+}
+
 /// Sends what a producer makes.
 pub async fn send_produced(
     connection: &DataConnection,

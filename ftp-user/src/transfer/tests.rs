@@ -7,6 +7,10 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
+const ASCII: Received = Received {
+    ascii: true,
+    deflated: false,
+};
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -38,7 +42,7 @@ async fn a_file_that_cannot_be_spliced_into_is_written() {
     let bytes: Vec<u8> = (0..3_000_000u32).map(|n| (n >> 8) as u8).collect();
     let sent = bytes.clone();
     let sender = std::thread::spawn(move || client.write_all(&sent).unwrap());
-    receive_file(&connection, Upload::into_file(appended), Received::Image)
+    receive_file(&connection, Upload::into_file(appended), Received::AS_THEY_ARE)
         .await
         .unwrap();
     sender.join().unwrap();
@@ -97,7 +101,7 @@ async fn a_full_device_is_told_apart_from_a_broken_connection() {
     client.write_all(b"bytes").unwrap();
     drop(client);
     let full = File::options().write(true).open("/dev/full").unwrap();
-    let received = receive_file(&connection, Upload::into_file(full), Received::Ascii).await;
+    let received = receive_file(&connection, Upload::into_file(full), ASCII).await;
     assert!(
         matches!(received, Err(TransferError::Write(_))),
         "{received:?}"

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::fs::{AtFlags, CWD, Mode, Timespec, Timestamps, UTIME_OMIT, symlinkat, utimensat};
 use rustix::io::Errno;
 
+use super::change::Effect;
 use super::entry::{Entry, Kind};
 use super::error::{ErrorKind, Explain as _};
 use super::path::VirtualPath;
@@ -74,7 +75,7 @@ impl Vfs {
                 problem: "a link leads to what is beside it or below",
             });
         }
-        self.change(link, "make the link", |parent, name| {
+        self.change(link, "make the link", Effect::Makes, |parent, name| {
             symlinkat(target, parent, name)
         })
     }

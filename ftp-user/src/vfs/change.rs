@@ -13,7 +13,7 @@ use super::{LOOK, Vfs, VfsError, resolve};
 
 /// What a change does to the names that there are: what a quota of files goes by.
 #[derive(Debug, Clone, Copy)]
-enum Effect {
+pub(super) enum Effect {
     Makes,
     Removes,
 }

@@ -6,10 +6,9 @@ use std::io::{self, Read as _};
 use rustix::fs::{fstat, ftruncate};
 use rustix::io::Errno;
 
-use super::change::Write;
 use super::error::{ErrorKind, Explain as _};
 use super::path::VirtualPath;
-use super::{Vfs, VfsError};
+use super::{Upload, Vfs, VfsError, Write};
 
 /// Bytes copied before `go_on` is asked again.
 const CHUNK: u64 = 8 << 20;
@@ -48,50 +47,65 @@ impl Vfs {
             Err(error) => return Err(error),
         };
         let mut into = self.open_write(target, Write::Append)?;
-        let copied = append(&mut into, sources, &mut go_on, target);
-        if copied.is_err() {
-            let undone = match existed {
-                Some(size) => ftruncate(&into, size).explain("cut back", target),
-                None => self.remove_file(target),
-            };
-            if let Err(error) = undone {
-                tracing::error!(%target, %error, "a failed COMB could not be undone");
+        let copied = match append(&mut into, sources, &mut go_on, target) {
+            Ok(copied) => copied,
+            Err(error) => {
+                self.undo(into, target, existed);
+                return Err(error);
             }
-        }
-        let copied = copied?;
-        drop(into);
+        };
+        into.complete().or_else(|error| failed(error, target))?;
         for part in parts {
             self.remove_file(part)?;
         }
         Ok(copied)
     }
+
+    /// Makes the target as it was: so long, or not there.
+    fn undo(&self, mut into: Upload, target: &VirtualPath, existed: Option<u64>) {
+        let undone = match existed {
+            Some(size) => into
+                .store(0, |file| Ok(ftruncate(file, size)?))
+                .or_else(|error| failed(error, target)),
+            None => {
+                drop(into);
+                self.remove_file(target)
+            }
+        };
+        if let Err(error) = undone {
+            tracing::error!(%target, %error, "a failed COMB could not be undone");
+        }
+    }
+}
+
+fn failed<T>(error: io::Error, target: &VirtualPath) -> Result<T, VfsError> {
+    let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+    Err(errno).explain(ACTION, target)
 }
 
 fn append(
-    into: &mut File,
+    into: &mut Upload,
     sources: Vec<(&VirtualPath, File, u64)>,
     go_on: &mut impl FnMut(usize) -> bool,
     target: &VirtualPath,
 ) -> Result<u64, VfsError> {
-    let failed = |error: io::Error| {
-        let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
-        Err(errno).explain(ACTION, target)
-    };
     let mut total = 0;
-    for (_, mut file, size) in sources {
+    for (_, mut from, size) in sources {
         let mut left = size;
         while left > 0 {
+            let count = left.min(CHUNK);
             // In the kernel, by copy_file_range(2), where the file systems allow.
-            let copied = match io::copy(&mut (&mut file).take(left.min(CHUNK)), into) {
+            let copy = |file: &mut File| match io::copy(&mut (&mut from).take(count), file)? {
+                copied if copied == count => Ok(()),
                 // It became shorter meanwhile.
-                Ok(0) => break,
-                Ok(copied) => copied,
-                Err(error) => return failed(error),
+                _ => Err(Errno::STALE.into()),
             };
-            left = left.saturating_sub(copied);
-            total += copied;
-            if !go_on(usize::try_from(copied).unwrap_or(usize::MAX)) {
-                return failed(Errno::CANCELED.into());
+            let size = usize::try_from(count).unwrap_or(usize::MAX);
+            into.store(size, copy).or_else(|error| failed(error, target))?;
+            left -= count;
+            total += count;
+            if !go_on(size) {
+                return failed(Errno::CANCELED.into(), target);
             }
         }
     }

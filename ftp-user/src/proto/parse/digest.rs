@@ -53,7 +53,9 @@ pub(super) fn digest(
         };
         let path = words.into_iter().next().filter(|path| !path.is_empty());
         let path = path.ok_or(malformed)?;
-        return in_order(range).ok_or(malformed).map(|range| Command::Digest(algorithm, path, range));
+        return in_order(range)
+            .ok_or(malformed)
+            .map(|range| Command::Digest(algorithm, path, range));
     }
     let (path, range) = match trailing_number(argument, &text) {
         None => (&text[..], None),
@@ -95,7 +97,16 @@ mod tests {
         assert_eq!(rang("1 0"), Ok(Command::Rang(ByteRange::All)));
         assert_eq!(rang("0 0"), Ok(Command::Rang(ByteRange::Inclusive(0, 0))));
         assert_eq!(rang("5 9"), Ok(Command::Rang(ByteRange::Inclusive(5, 9))));
-        for text in ["", "5", "9 5", "2 1", "1 2 3", "a b", "-1 5", "0 99999999999999999999"] {
+        for text in [
+            "",
+            "5",
+            "9 5",
+            "2 1",
+            "1 2 3",
+            "a b",
+            "-1 5",
+            "0 99999999999999999999",
+        ] {
             assert_eq!(rang(text).unwrap_err().code() as u16, 501, "{text}");
         }
     }

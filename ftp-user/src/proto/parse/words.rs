@@ -60,7 +60,10 @@ mod tests {
         assert_eq!(split("").as_deref(), Some(""));
         assert_eq!(split(" a  b ").as_deref(), Some("a|b"));
         assert_eq!(split("\"a b\" c").as_deref(), Some("a b|c"));
-        assert_eq!(split("\"say \"\"hi\"\"\" x").as_deref(), Some("say \"hi\"|x"));
+        assert_eq!(
+            split("\"say \"\"hi\"\"\" x").as_deref(),
+            Some("say \"hi\"|x")
+        );
         assert_eq!(split("a\"b\"").as_deref(), Some("a\"b\""));
         assert_eq!(split("\"\" x").as_deref(), Some("|x"));
         assert_eq!(split("\"a b"), None);
