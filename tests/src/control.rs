@@ -204,6 +204,23 @@ impl Control {
         Ok(self.namespace.run(|| TcpListener::bind(address))??)
     }
 
+    /// A listener on the control connection's own address and port, which is a client's default data
+    /// port (RFC 959, section 3.2).
+    pub fn listen_at_control_port(&self) -> Result<TcpListener> {
+        let own = self.stream.get_ref();
+        let address = own.local_addr()?;
+        // Two sockets share a port if both allow it and only one listens.
+        socket2::SockRef::from(own).set_reuse_address(true)?;
+        let domain = Domain::for_address(address);
+        let socket = self
+            .namespace
+            .run(|| Socket::new(domain, Type::STREAM, Some(Protocol::TCP)))??;
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(1)?;
+        Ok(socket.into())
+    }
+
     /// Asks for a data connection to `listener`: PORT over IPv4, EPRT over IPv6.
     pub fn port_to(&mut self, listener: &TcpListener) -> Result<()> {
         let address = listener.local_addr()?;

@@ -254,6 +254,36 @@ fn active_connections_come_from_port_20_when_configured() -> Result<()> {
     Ok(())
 }
 
+/// RFC 959, section 3.2: from port 20 to the port that the control connection comes from.
+#[test]
+fn without_port_the_default_data_port_is_used_if_configured() -> Result<()> {
+    need_root!();
+    for configured in [true, false] {
+        let site = Site::with(Options::default(), |settings| {
+            settings.set("active.default_port", configured)
+        })?;
+        let content = site.put("file", 100_000)?;
+        for family in Family::BOTH {
+            let mut session = site.anonymous(family, 0)?;
+            if configured {
+                let listener = session.listen_at_control_port()?;
+                session.send(b"RETR file\r\n")?;
+                let (mut data, from) = listener.accept()?;
+                ensure!(from.port() == 20, "it comes from {from}");
+                let mut fetched = Vec::new();
+                data.read_to_end(&mut fetched)?;
+                session.expect_reply(150)?;
+                session.expect_reply(226)?;
+                files::ensure_equal("file", &fetched, &content)?;
+                // Nothing but EPSV from now on.
+                session.expect("EPSV ALL", 200)?;
+            }
+            session.expect("RETR file", 425)?;
+        }
+    }
+    Ok(())
+}
+
 /// A client that asks for a transfer and goes away leaves nothing behind.
 #[test]
 fn a_client_that_goes_away_leaves_no_transfer() -> Result<()> {

@@ -95,6 +95,8 @@ pub enum ByteRange {
     All,
     /// The first byte and the last one, counted from 0.
     Inclusive(u64, u64),
+    /// A last byte before the first: an error that takes an earlier range back (§3).
+    Backwards,
 }
 
 /// EPSV's argument.

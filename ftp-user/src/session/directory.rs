@@ -1,4 +1,4 @@
-//! RFC 959 §4.1.3 and appendix II, directories: PWD CWD CDUP MKD RMD.
+//! RFC 959 §4.1.1 CWD CDUP, §4.1.3 PWD MKD RMD, and appendix II.
 
 use super::state::Login;
 use super::{Answer, Session};

@@ -42,8 +42,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Ok(format) => format,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let open =
-            move |vfs: &Vfs, path: &VirtualPath| Lines::of_directory(vfs, path, format);
+        let open = move |vfs: &Vfs, path: &VirtualPath| Lines::of_directory(vfs, path, format);
         self.send_listing("MLSD", argument, open).await
     }
 

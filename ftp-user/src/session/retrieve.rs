@@ -26,17 +26,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     /// RANG (draft-bryan-ftp-range-08 §3), as REST but with an end.
     pub(super) fn rang(&mut self, range: ByteRange) -> Answer {
-        let text = match range {
-            ByteRange::All => {
-                self.pending = Pending::Nothing;
-                "All bytes.".to_owned()
-            }
+        self.pending = Pending::Nothing;
+        match range {
+            ByteRange::All => Ok(Reply::new(Code::ActionPending, "All bytes.")),
             ByteRange::Inclusive(first, last) => {
                 self.pending = Pending::Range(first, last);
-                format!("Bytes {first} to {last}.")
+                let text = format!("Bytes {first} to {last}.");
+                Ok(Reply::new(Code::ActionPending, text))
             }
-        };
-        Ok(Reply::new(Code::ActionPending, text))
+            ByteRange::Backwards => Err(Reply::new(
+                Code::ArgumentError,
+                "The range ends before it starts; all bytes.",
+            )),
+        }
     }
 
     /// Which bytes the transfer sends: REST and RANG are taken by the first command that can use

@@ -125,7 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let wanted = active.enabled && active.default_port && !self.parameters.epsv_all;
         let client = self.ends.client;
         wanted
-            .then(|| CheckedPeer::check(client, client).ok())
+            .then(|| CheckedPeer::check(client, client, &[]).ok())
             .flatten()
     }
 

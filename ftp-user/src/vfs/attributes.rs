@@ -121,8 +121,8 @@ fn timespec(time: SystemTime) -> Timespec {
 mod tests {
     use super::*;
     use crate::vfs::Tree;
-    use std::sync::Arc;
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    use std::sync::Arc;
     use std::time::Duration;
 
     fn scene() -> (tempfile::TempDir, Arc<Vfs>) {

@@ -4,8 +4,7 @@ use super::words::words;
 use super::{Argument, CommandError, number};
 use crate::proto::command::{Algorithm, ByteRange, Command};
 
-/// `RANG first last`. A range that ends before it starts is a 501, and has to undo an earlier one
-/// (draft-bryan-ftp-range-08 §3).
+/// `RANG first last` (draft-bryan-ftp-range-08 §3).
 pub(super) fn rang(argument: &Argument<'_>) -> Result<ByteRange, CommandError> {
     let mut numbers = argument.required_word()?.split(|&byte| byte == b' ');
     let mut next = || number::<u64>(argument.verb, numbers.next().unwrap_or_default());
@@ -16,7 +15,7 @@ pub(super) fn rang(argument: &Argument<'_>) -> Result<ByteRange, CommandError> {
     match (first, last) {
         (1, 0) => Ok(ByteRange::All),
         (first, last) if first <= last => Ok(ByteRange::Inclusive(first, last)),
-        _ => Err(CommandError::Malformed(argument.verb)),
+        _ => Ok(ByteRange::Backwards),
     }
 }
 

@@ -37,6 +37,14 @@ fn nothing_but_a_login_works_before_a_login() {
         "ABOR",
         "CCC",
         "SITE HELP",
+        "SITE CHMOD 644 a",
+        "MFMT 20010909014640 a",
+        "HASH a",
+        "XCRC a",
+        "RANG 0 1",
+        "AVBL",
+        "COMB a b",
+        "MODE Z",
     ] {
         client.expect(command, 530);
     }

@@ -3,9 +3,13 @@
 
 mod abort;
 mod accounts;
+mod conformance;
+mod deflate;
 mod ends;
+mod extensions;
 mod files;
 mod limits;
+mod listing;
 mod login;
 mod ports;
 mod reload;

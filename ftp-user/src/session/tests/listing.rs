@@ -1,0 +1,97 @@
+//! LIST and NLST with options and patterns, as other servers for Unix have them.
+
+use super::Server;
+use std::time::{Duration, UNIX_EPOCH};
+
+fn names(text: &str) -> Vec<&str> {
+    text.lines()
+        .map(|line| line.rsplit(' ').next().unwrap())
+        .collect()
+}
+
+fn scene() -> Server {
+    let server = Server::start();
+    std::fs::create_dir(server.root().join("dir")).unwrap();
+    for (name, size, age) in [
+        ("b.txt", 10, 300),
+        ("a.txt", 30, 100),
+        ("c.log", 20, 200),
+        (".hidden", 5, 400),
+        ("dir/inner.txt", 1, 1),
+    ] {
+        let path = server.put(name, &vec![b'x'; size]);
+        std::fs::File::open(path)
+            .unwrap()
+            .set_modified(UNIX_EPOCH + Duration::from_secs(1_000_000_000 - age))
+            .unwrap();
+    }
+    std::fs::File::open(server.root().join("dir"))
+        .unwrap()
+        .set_modified(UNIX_EPOCH)
+        .unwrap();
+    server
+}
+
+#[test]
+fn options_choose_sort_and_reverse() {
+    let server = scene();
+    let mut client = server.alice();
+    let mut listed = |command: &str| client.listing(command);
+    let is = |text: &str, expected: &[&str]| assert_eq!(names(text), expected, "{text}");
+    is(&listed("LIST -t"), &["a.txt", "c.log", "b.txt", "dir"]);
+    is(&listed("LIST -rt"), &["dir", "b.txt", "c.log", "a.txt"]);
+    is(&listed("NLST -r"), &["dir", "c.log", "b.txt", "a.txt"]);
+    is(&listed("NLST -S *.*"), &["a.txt", "c.log", "b.txt"]);
+    is(&listed("NLST -aS *.*t"), &["a.txt", "b.txt"]);
+    assert!(names(&listed("LIST -a")).contains(&".hidden"));
+    assert!(!names(&listed("LIST")).contains(&".hidden"));
+    assert!(!names(&listed("NLST")).contains(&".hidden"));
+    // Long and short, whichever command it is.
+    assert!(listed("NLST -l dir").starts_with("-rw"));
+    assert_eq!(listed("LIST -1 dir"), "dir/inner.txt\r\n");
+    is(&listed("LIST -d dir"), &["dir"]);
+    is(&listed("NLST -d"), &["."]);
+    // MLSD takes none, and hides nothing (RFC 3659 §7).
+    assert!(names(&listed("MLSD")).contains(&".hidden"));
+    let mut data = client.pasv();
+    client.expect("MLSD -a", 550);
+    assert_eq!(std::io::Read::read(&mut data, &mut [0]).unwrap_or(0), 0);
+}
+
+#[test]
+fn patterns_match_in_the_last_name() {
+    let server = scene();
+    server.put("odd[1]", b"x");
+    let mut client = server.alice();
+    let mut sorted = |command: &str| {
+        let text = client.listing(command);
+        let mut names: Vec<_> = names(&text).into_iter().map(str::to_owned).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(sorted("NLST *.txt"), ["a.txt", "b.txt"]);
+    assert_eq!(sorted("LIST [ac].*"), ["a.txt", "c.log"]);
+    assert_eq!(sorted("NLST dir/*"), ["dir/inner.txt"]);
+    assert_eq!(sorted("NLST /dir/i*"), ["/dir/inner.txt"]);
+    // Directories themselves, not what is in them.
+    assert_eq!(sorted("NLST d*"), ["dir"]);
+    assert_eq!(sorted("NLST .h*"), [".hidden"]);
+    assert_eq!(sorted("NLST *hidden"), Vec::<String>::new());
+    assert_eq!(sorted("NLST -a *hidden"), [".hidden"]);
+    // A name that looks like a pattern is a name first.
+    assert_eq!(sorted("NLST odd[1]"), ["odd[1]"]);
+    assert_eq!(sorted("NLST *.none"), Vec::<String>::new());
+    let status = client.expect("STAT *.log", 212);
+    assert!(status.contains(" c.log\r\n"), "{status}");
+    client.expect("STAT nowhere/*.log", 550);
+}
+
+/// One that would keep a backtracking matcher busy for ever.
+#[test]
+fn a_hostile_pattern_is_answered_at_once() {
+    let server = Server::start();
+    server.put(&"a".repeat(250), b"x");
+    let mut client = server.alice();
+    let pattern = format!("{}b", "*a".repeat(100));
+    assert_eq!(client.listing(&format!("NLST {pattern}")), "");
+}
