@@ -20,6 +20,7 @@ impl Config {
         let Config {
             listen,
             greeting: _,
+            hosts: _,
             users: _,
             anonymous: _,
             tls,

@@ -257,7 +257,12 @@ impl Job for Receive {
     fn attempt(&mut self, link: &Link) -> Result<Moved, TransferError> {
         // Answers to key updates, and the last word.
         if self.tls.wants_write() {
-            return moved(self.tls.write_tls(&mut &*link.socket));
+            return match moved(self.tls.write_tls(&mut &*link.socket)) {
+                // The file is whole: the client has said so, and need not wait for our answer. One that
+                // closes without having read our session tickets (Go's does) even resets.
+                Err(_) if self.closed => Ok(Moved::End),
+                written => written,
+            };
         }
         if self.closed {
             return Ok(Moved::End);

@@ -10,10 +10,11 @@ use super::apt::Apt;
 use crate::{progress::say, workspace};
 
 /// Program, and the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 9] = [
+const PROGRAMS: [(&str, &str); 10] = [
     ("curl", "curl"),
     ("lftp", "lftp"),
     ("tnftp", "tnftp"),
+    ("wget", "wget"),
     ("python3", "python3"),
     ("ip", "iproute2"),
     ("ss", "iproute2"),
@@ -22,14 +23,17 @@ const PROGRAMS: [(&str, &str); 9] = [
     ("systemd-socket-activate", "systemd"),
 ];
 
-/// The FTP servers that the guard is tested with. The tests fetch and unpack them (as packages, they
-/// exclude each other, and would start daemons); what they need beside them is installed.
-const UNPACKED: [&str; 5] = [
+/// The FTP servers that the guard is tested with, and clients that few hosts have. The tests fetch and
+/// unpack them (as packages, the servers exclude each other, and would start daemons); what they need
+/// beside them is installed.
+const UNPACKED: [&str; 7] = [
     "vsftpd",
     "pure-ftpd",
     "proftpd-core",
     "proftpd-mod-crypto",
     "python3-pyftpdlib",
+    "ncftp",
+    "rclone",
 ];
 
 /// Installs what is missing.

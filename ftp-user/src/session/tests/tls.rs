@@ -192,6 +192,27 @@ fn an_upload_without_close_notify_is_not_complete() {
     }
 }
 
+/// As Go's TLS ends an upload: it never reads the session tickets that it got, so its kernel resets
+/// the connection when it closes.
+#[test]
+fn an_upload_is_complete_with_its_close_notify_whatever_comes_then() {
+    for version in VERSIONS {
+        let (server, _folder) = server(|_| {});
+        let config = client_config(version);
+        let mut client = alice(&server, &config);
+        let mut data = client.secure_data(&config);
+        client.expect("STOR a", 150);
+        data.write_all(b"all of it").unwrap();
+        data.conn.send_close_notify();
+        data.flush().unwrap();
+        rustix::net::sockopt::set_socket_linger(&data.sock, Some(std::time::Duration::ZERO))
+            .unwrap();
+        drop(data);
+        client.expect_reply(226);
+        assert_eq!(server.get("a"), b"all of it");
+    }
+}
+
 #[test]
 fn commands_in_the_clear_behind_auth_are_not_heard() {
     let (server, _folder) = server(|_| {});
