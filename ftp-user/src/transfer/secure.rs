@@ -12,7 +12,7 @@ use crate::vfs::Upload;
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
-use rustls::ServerConnection;
+use rustls::{ProtocolVersion, ServerConnection};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::ops::Range;
@@ -113,10 +113,15 @@ impl Job for Handshake {
     }
 
     fn attempt(&mut self, link: &Link) -> Result<Moved, TransferError> {
+        // What TLS 1.3 has to say after a handshake are tickets, and they can wait: see `Receive`.
+        let is_over = !self.tls.is_handshaking();
+        if is_over && self.tls.protocol_version() == Some(ProtocolVersion::TLSv1_3) {
+            return Ok(Moved::End);
+        }
         if self.tls.wants_write() {
             return moved(self.tls.write_tls(&mut &*link.socket));
         }
-        if !self.tls.is_handshaking() {
+        if is_over {
             return Ok(Moved::End);
         }
         match moved(self.tls.read_tls(&mut &*link.socket))? {
@@ -207,6 +212,9 @@ impl Produce for Ready {
     }
 }
 
+/// Says nothing before the client has said all. A client that only writes (Go's crypto/tls: rclone)
+/// would close with our tickets unread, upon which its kernel resets the connection and throws away
+/// what it has not yet sent (RFC 2525 §2.17).
 struct Receive {
     tls: Box<ServerConnection>,
     store: Store,
@@ -248,24 +256,22 @@ impl Receive {
 
 impl Job for Receive {
     fn direction(&self) -> Direction {
-        match self.tls.wants_write() {
+        match self.closed {
             true => Direction::Out,
             false => Direction::In,
         }
     }
 
     fn attempt(&mut self, link: &Link) -> Result<Moved, TransferError> {
-        // Answers to key updates, and the last word.
-        if self.tls.wants_write() {
+        if self.closed {
+            if !self.tls.wants_write() {
+                return Ok(Moved::End);
+            }
             return match moved(self.tls.write_tls(&mut &*link.socket)) {
-                // The file is whole: the client has said so, and need not wait for our answer. One that
-                // closes without having read our session tickets (Go's does) even resets.
-                Err(_) if self.closed => Ok(Moved::End),
+                // The file is whole: the client has said so, and need not wait for our answer.
+                Err(_) => Ok(Moved::End),
                 written => written,
             };
-        }
-        if self.closed {
-            return Ok(Moved::End);
         }
         // The handshake may have read on: what came with the client's last message is here.
         self.decrypt(link)?;

@@ -96,16 +96,8 @@ mod tests {
         assert_eq!(rang("1 0"), Ok(Command::Rang(ByteRange::All)));
         assert_eq!(rang("0 0"), Ok(Command::Rang(ByteRange::Inclusive(0, 0))));
         assert_eq!(rang("5 9"), Ok(Command::Rang(ByteRange::Inclusive(5, 9))));
-        for text in [
-            "",
-            "5",
-            "9 5",
-            "2 1",
-            "1 2 3",
-            "a b",
-            "-1 5",
-            "0 99999999999999999999",
-        ] {
+        assert_eq!(rang("9 5"), Ok(Command::Rang(ByteRange::Backwards)));
+        for text in ["", "5", "1 2 3", "a b", "-1 5", "0 99999999999999999999"] {
             assert_eq!(rang(text).unwrap_err().code() as u16, 501, "{text}");
         }
     }

@@ -192,8 +192,7 @@ fn an_upload_without_close_notify_is_not_complete() {
     }
 }
 
-/// As Go's TLS ends an upload: it never reads the session tickets that it got, so its kernel resets
-/// the connection when it closes.
+/// As a client ends an upload that does not wait for our close_notify.
 #[test]
 fn an_upload_is_complete_with_its_close_notify_whatever_comes_then() {
     for version in VERSIONS {
@@ -202,6 +201,8 @@ fn an_upload_is_complete_with_its_close_notify_whatever_comes_then() {
         let mut client = alice(&server, &config);
         let mut data = client.secure_data(&config);
         client.expect("STOR a", 150);
+        // Or the close_notify would wait for an acknowledgement, and be thrown away by the reset.
+        data.sock.set_nodelay(true).unwrap();
         data.write_all(b"all of it").unwrap();
         data.conn.send_close_notify();
         data.flush().unwrap();
@@ -210,6 +211,27 @@ fn an_upload_is_complete_with_its_close_notify_whatever_comes_then() {
         drop(data);
         client.expect_reply(226);
         assert_eq!(server.get("a"), b"all of it");
+    }
+}
+
+/// As Go's crypto/tls uploads: what we say meanwhile is never read, and were there anything, its
+/// kernel would throw away at the close what it has not yet sent.
+#[test]
+fn a_client_that_only_writes_loses_nothing() {
+    // Its tickets are used up soon, and it never reads another.
+    let (server, _folder) = server(|tls| tls.session_binding = Binding::Off);
+    let config = client_config(&TLS13);
+    let mut client = alice(&server, &config);
+    let bytes = noise(6_000_000);
+    for _ in 0..5 {
+        let mut data = client.secure_data(&config);
+        client.expect("STOR a", 150);
+        data.write_all(&bytes).unwrap();
+        data.conn.send_close_notify();
+        data.flush().unwrap();
+        drop(data);
+        client.expect_reply(226);
+        assert!(server.get("a") == bytes);
     }
 }
 
