@@ -78,9 +78,9 @@ impl Store {
         } = self;
         match inflate {
             None => write(upload, convert, converted, bytes),
-            Some(inflate) => {
-                inflate.take(bytes, |inflated| write(upload, convert, converted, inflated))
-            }
+            Some(inflate) => inflate.take(bytes, |inflated| {
+                write(upload, convert, converted, inflated)
+            }),
         }
     }
 

@@ -42,9 +42,13 @@ async fn a_file_that_cannot_be_spliced_into_is_written() {
     let bytes: Vec<u8> = (0..3_000_000u32).map(|n| (n >> 8) as u8).collect();
     let sent = bytes.clone();
     let sender = std::thread::spawn(move || client.write_all(&sent).unwrap());
-    receive_file(&connection, Upload::into_file(appended), Received::AS_THEY_ARE)
-        .await
-        .unwrap();
+    receive_file(
+        &connection,
+        Upload::into_file(appended),
+        Received::AS_THEY_ARE,
+    )
+    .await
+    .unwrap();
     sender.join().unwrap();
     assert!(content(file.as_file_mut()) == bytes);
     assert_eq!(monitor.bytes(), bytes.len() as u64);

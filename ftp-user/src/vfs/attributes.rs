@@ -129,7 +129,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("root")).unwrap();
         std::fs::write(dir.path().join("outside"), b"secret").unwrap();
-        let vfs = Tree::open(&dir.path().join("root"), None).unwrap().vfs;
+        let vfs = Tree::open(&dir.path().join("root"), None, None)
+            .unwrap()
+            .vfs;
         (dir, vfs)
     }
 

@@ -101,7 +101,8 @@ fn append(
                 _ => Err(Errno::STALE.into()),
             };
             let size = usize::try_from(count).unwrap_or(usize::MAX);
-            into.store(size, copy).or_else(|error| failed(error, target))?;
+            into.store(size, copy)
+                .or_else(|error| failed(error, target))?;
             left -= count;
             total += count;
             if !go_on(size) {
@@ -129,7 +130,7 @@ mod tests {
         for (name, content) in files {
             std::fs::write(dir.path().join(name), content).unwrap();
         }
-        let vfs = Tree::open(dir.path(), None).unwrap().vfs;
+        let vfs = Tree::open(dir.path(), None, None).unwrap().vfs;
         (dir, vfs)
     }
 

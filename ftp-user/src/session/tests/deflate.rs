@@ -100,6 +100,23 @@ fn what_is_no_whole_stream_is_no_whole_file() {
     client.expect("NOOP", 200);
 }
 
+/// What counts is what is stored.
+#[test]
+fn a_file_may_not_inflate_beyond_its_limit() {
+    let most = crate::config::Bytes(100_000);
+    let server = Server::start_as(|alice| alice.limits.file_size = Some(most));
+    let mut client = server.alice();
+    client.expect("MODE Z", 200);
+    for (size, code) in [(100_000, 226), (100_001, 552)] {
+        let mut data = client.pasv();
+        client.expect("STOR a", 150);
+        data.write_all(&deflate(&vec![0; size])).unwrap();
+        drop(data);
+        client.expect_reply(code);
+        assert!(server.get("a").len() <= 100_000);
+    }
+}
+
 /// A thousand times as long as what was sent, and never in memory as a whole.
 #[test]
 fn a_stream_that_inflates_to_very_much_is_stored_piece_by_piece() {

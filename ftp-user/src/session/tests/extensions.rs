@@ -212,6 +212,27 @@ fn parts_are_combined() {
 }
 
 #[test]
+fn a_quota_is_not_passed_by_combining() {
+    let bytes = crate::config::Bytes(10_000);
+    let server = Server::start_as(|alice| alice.limits.quota_bytes = Some(bytes));
+    let mut client = server.alice();
+    client.store("STOR part", &noise(4_000));
+    client.store("STOR whole", &noise(4_000));
+    assert_eq!(client.expect("AVBL", 213), "213 2000\r\n");
+    // While both are there, it would be 12,000.
+    client.expect("COMB whole part", 552);
+    assert_eq!(
+        (server.get("whole").len(), server.get("part").len()),
+        (4_000, 4_000)
+    );
+    assert_eq!(client.expect("AVBL", 213), "213 2000\r\n");
+    client.store("STOR part", &noise(1_000));
+    client.expect("COMB whole part", 250);
+    assert_eq!(server.get("whole").len(), 5_000);
+    assert_eq!(client.expect("AVBL", 213), "213 5000\r\n");
+}
+
+#[test]
 fn space_is_told_of_directories() {
     let server = Server::start();
     server.put("a", b"x");
