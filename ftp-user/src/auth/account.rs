@@ -35,7 +35,7 @@ pub struct Account {
 }
 
 impl Account {
-    pub(super) fn of_user(user: &User, config: &Config) -> Result<Account, AuthError> {
+    pub(crate) fn of_user(user: &User, config: &Config) -> Result<Account, AuthError> {
         let unusable = |problem| AuthError::Unusable {
             account: user.name.clone(),
             problem,

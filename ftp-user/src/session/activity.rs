@@ -7,6 +7,7 @@ use crate::transfer::{Bucket, Rates};
 use crate::vfs::{Quota, QuotaLimits, Rules};
 use std::collections::HashMap;
 use std::num::NonZeroU64;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What all accounts use that have limits. The others are not in it and cost nothing.
@@ -19,7 +20,6 @@ pub struct Activity {
 #[derive(Debug)]
 struct Usage {
     counts: Mutex<Counts>,
-    quota: Arc<Quota>,
 }
 
 #[derive(Debug)]
@@ -29,6 +29,9 @@ struct Counts {
     limits: AccountLimits,
     upload: Option<Arc<Bucket>>,
     download: Option<Arc<Bucket>>,
+    /// Of what is beneath this root.
+    root: PathBuf,
+    quota: Arc<Quota>,
 }
 
 /// The account has as many sessions as it may have.
@@ -39,6 +42,7 @@ pub(super) struct TooManySessions(pub(super) u64);
 #[derive(Debug)]
 pub(super) struct Presence {
     usage: Arc<Usage>,
+    quota: Arc<Quota>,
     /// What uploads keep to.
     pub(super) upload: Option<Arc<Rates>>,
     /// What downloads and listings keep to.
@@ -56,7 +60,7 @@ impl Activity {
             // A map is whole after every operation on it.
             let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
             let usage = accounts.entry(account.name.clone());
-            Arc::clone(usage.or_insert_with(|| Arc::new(Usage::new(limits))))
+            Arc::clone(usage.or_insert_with(|| Arc::new(Usage::new(account))))
         };
         let mut counts = usage.lock();
         let most = limit(limits.sessions);
@@ -64,7 +68,7 @@ impl Activity {
             return Err(TooManySessions(most.get()));
         }
         counts.sessions += 1;
-        counts.keep_to(limits);
+        counts.keep_to(account);
         let rates = |own, shared: &Option<Arc<Bucket>>| {
             let own = amount(own).map(|rate| Arc::new(Bucket::new(rate)));
             let buckets: Vec<_> = own.into_iter().chain(shared.clone()).collect();
@@ -72,9 +76,11 @@ impl Activity {
         };
         let upload = rates(limits.session_upload_rate, &counts.upload);
         let download = rates(limits.session_download_rate, &counts.download);
+        let quota = Arc::clone(&counts.quota);
         drop(counts);
         Ok(Some(Presence {
             usage,
+            quota,
             upload,
             download,
         }))
@@ -82,15 +88,17 @@ impl Activity {
 }
 
 impl Usage {
-    fn new(limits: AccountLimits) -> Usage {
+    fn new(account: &Account) -> Usage {
+        let limits = account.limits;
         Usage {
             counts: Mutex::new(Counts {
                 sessions: 0,
                 limits,
                 upload: bucket(amount(limits.upload_rate)),
                 download: bucket(amount(limits.download_rate)),
+                root: account.root.clone(),
+                quota: Arc::default(),
             }),
-            quota: Arc::default(),
         }
     }
 
@@ -101,8 +109,14 @@ impl Usage {
 }
 
 impl Counts {
-    /// New settings get new buckets; sessions that run keep to those that they began with.
-    fn keep_to(&mut self, limits: AccountLimits) {
+    /// New settings get new buckets, and another root another count; sessions that run keep to those
+    /// that they began with.
+    fn keep_to(&mut self, account: &Account) {
+        let limits = account.limits;
+        if self.root != account.root {
+            self.root.clone_from(&account.root);
+            self.quota = Arc::default();
+        }
         if self.limits.upload_rate != limits.upload_rate {
             self.upload = bucket(amount(limits.upload_rate));
         }
@@ -134,13 +148,82 @@ pub(super) fn rules(
         bytes: amount(account.limits.quota_bytes),
         files: limit(account.limits.quota_files),
     };
-    let quota = presence.filter(|_| limits != QuotaLimits::default());
+    // Who can add nothing needs no count.
+    let rights = account.rights;
+    let adds = rights.write || rights.append || rights.mkdir;
+    let quota = presence.filter(|_| adds && limits != QuotaLimits::default());
     let rules = Rules {
         file_size: amount(account.limits.file_size),
-        quota: quota.map(|presence| (Arc::clone(&presence.usage.quota), limits)),
+        quota: quota.map(|presence| (Arc::clone(&presence.quota), limits)),
         atomic: uploads.atomic,
         sync: uploads.sync,
         remove_aborted: uploads.remove_aborted,
     };
     (!rules.are_none()).then(|| Arc::new(rules))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::{Rights, User};
+    use crate::config::{Bytes, Config};
+
+    const HASH: &str =
+        "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+
+    fn account(change: impl FnOnce(&mut User)) -> Account {
+        let mut user = User::new("alice", HASH.parse().unwrap(), "/srv");
+        change(&mut user);
+        Account::of_user(&user, &Config::default()).unwrap()
+    }
+
+    #[test]
+    fn who_has_no_limits_is_not_in_it() {
+        let activity = Activity::default();
+        assert!(activity.enter(&account(|_| {})).unwrap().is_none());
+        assert!(activity.accounts.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_used_outlives_a_change_of_settings() {
+        let activity = Activity::default();
+        let enter = |sessions, root: &str, rate| {
+            let account = account(|user| {
+                user.limits.sessions = Some(sessions);
+                user.limits.upload_rate = Some(Bytes(rate));
+                user.root = root.into();
+            });
+            activity.enter(&account).map(Option::unwrap)
+        };
+        let first = enter(1, "/srv", 1000).unwrap();
+        assert_eq!(enter(1, "/srv", 1000).map(drop), Err(TooManySessions(1)));
+        let second = enter(2, "/srv", 1000).unwrap();
+        assert!(Arc::ptr_eq(&first.quota, &second.quota));
+        let bucket =
+            |presence: &Presence| Arc::clone(&presence.upload.as_ref().unwrap().buckets[0]);
+        assert!(Arc::ptr_eq(&bucket(&first), &bucket(&second)));
+        let third = enter(3, "/srv", 2000).unwrap();
+        assert!(!Arc::ptr_eq(&bucket(&first), &bucket(&third)));
+        assert!(Arc::ptr_eq(&first.quota, &third.quota));
+        // What lies beneath another root has not been counted.
+        drop(third);
+        let moved = enter(3, "/srv/other", 2000).unwrap();
+        assert!(!Arc::ptr_eq(&first.quota, &moved.quota));
+        drop((first, second, moved));
+        assert!(enter(1, "/srv/other", 2000).is_ok());
+    }
+
+    #[test]
+    fn a_quota_is_for_those_who_can_add() {
+        let ruled = |rights| {
+            let account = account(|user| {
+                user.limits.quota_files = Some(1);
+                user.rights = rights;
+            });
+            let presence = Activity::default().enter(&account).unwrap();
+            rules(&account, presence.as_ref(), &Uploads::default()).is_some()
+        };
+        assert!(ruled(Rights::ALL));
+        assert!(!ruled(Rights::READ_ONLY));
+    }
 }
