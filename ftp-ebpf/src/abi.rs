@@ -4,6 +4,14 @@
 //! Every type is `repr(C)` without padding, so that its bytes may be hashed and compared by the
 //! kernel. Fields that hold network byte order say so in their name (`_be`).
 
+mod fingerprint;
+mod guard;
+
+pub use self::{
+    fingerprint::FINGERPRINT,
+    guard::{Data, DataPort, Layout},
+};
+
 /// Names of the maps in the eBPF object.
 pub mod map {
     /// Hash of [`PinholeKey`](super::PinholeKey) to [`Pinhole`](super::Pinhole): the one table.
@@ -29,14 +37,40 @@ pub mod map {
     pub const DATA_PORT_COUNTS: &str = "DATA_PORT_COUNTS";
     /// Guard: array of `u64`, one bit a port: the ports that are guarded in any case.
     pub const RANGE: &str = "RANGE";
+    /// Guard: array of `u64`, one bit a port: the ports of control connections.
+    pub const CONTROL_PORTS: &str = "CONTROL_PORTS";
     /// Guard: LRU hash of a thread (`bpf_get_current_pid_tgid`) to the control connection that it
-    /// read from last.
+    /// read from last, a [`LastRead`](crate::guard::LastRead).
     pub const LAST_READ: &str = "LAST_READ";
     /// Guard: hash of [`DataPort`](super::DataPort)s that were there before the guard to their
     /// pinhole, because their sockets' addresses are not known.
     pub const SEEDED: &str = "SEEDED";
-    /// Guard: per-CPU array of `u64`, one for each [`Birth`](crate::guard::Tally).
+    /// Guard: per-CPU array of `u64`, one for each [`Tally`](crate::guard::Tally).
     pub const TALLIES: &str = "TALLIES";
+    /// Guard: set of the [`Address`](super::Address)es, masked, that have a control connection to
+    /// this host; asked only under [`policy::ADMIT_PEERS`](super::policy::ADMIT_PEERS).
+    pub const PEERS: &str = "PEERS";
+
+    /// Guard: those that would be large for nothing where there is no guard.
+    pub const LARGE_OF_GUARD: [&str; 2] = [DATA_PORT_COUNTS, LAST_READ];
+    /// Guard: those that go on when one guard takes over from another.
+    pub const KEPT: [&str; 15] = [
+        PINHOLES,
+        PORTS,
+        ESTABLISHED,
+        LOCAL_ADDRESSES,
+        COUNTERS,
+        EVENTS,
+        DENIAL_BUDGET,
+        DATA_PORTS,
+        DATA_PORT_COUNTS,
+        RANGE,
+        CONTROL_PORTS,
+        LAST_READ,
+        SEEDED,
+        TALLIES,
+        PEERS,
+    ];
 }
 
 /// Names of the read-only globals that userspace sets before the programs are loaded.
@@ -49,8 +83,6 @@ pub mod global {
     pub const MARK: &str = "MARK";
     /// Guard: [`Layout`](super::Layout).
     pub const LAYOUT: &str = "LAYOUT";
-    /// Guard: `[u16; 8]`, control ports in host byte order, 0 for none.
-    pub const CONTROL_PORTS: &str = "CONTROL_PORTS";
     /// Guard: `u32`, inode number of the network namespace that is guarded.
     pub const NAMESPACE: &str = "NAMESPACE";
 }
@@ -248,6 +280,20 @@ pub struct PinholeKey {
     pub zero: u16,
 }
 
+impl PinholeKey {
+    /// The row of a data port that any client with a control connection may come to, at whichever
+    /// address.
+    #[inline(always)]
+    pub const fn of_peers(port_be: u16) -> Self {
+        Self {
+            client: Address([0; 4]),
+            server: Address([0; 4]),
+            port_be,
+            zero: 0,
+        }
+    }
+}
+
 /// A row of [`map::PINHOLES`]. Userspace inserts and removes rows and never changes one; the
 /// kernel only ever swaps [`Pinhole::claim`].
 #[repr(C)]
@@ -343,6 +389,9 @@ pub mod policy {
     pub const PASS_STRAY: u64 = 2;
     /// Nothing is dropped: what would be is counted and reported, and passes.
     pub const DRY_RUN: u64 = 4;
+    /// A data port of nobody knows which client admits every client with a control connection:
+    /// [`super::PinholeKey::of_peers`].
+    pub const ADMIT_PEERS: u64 = 8;
 }
 
 /// What happened, as [`Event::kind`] carries it.
@@ -355,6 +404,11 @@ pub enum EventKind {
     Claimed = 2,
     /// A packet was dropped; the reason says why.
     Denied = 3,
+    /// Guard: a control connection was established.
+    Arrived = 4,
+    /// Guard: a data port that could not be opened for its client alone; [`Event::reason`] is a
+    /// [`Tally`](crate::guard::Tally), the upper half of [`Event::session`] the process.
+    Unresolved = 5,
 }
 
 impl EventKind {
@@ -364,6 +418,8 @@ impl EventKind {
             1 => Some(Self::Opened),
             2 => Some(Self::Claimed),
             3 => Some(Self::Denied),
+            4 => Some(Self::Arrived),
+            5 => Some(Self::Unresolved),
             _ => None,
         }
     }
@@ -379,7 +435,7 @@ pub struct Event {
     pub session: u64,
     /// An [`EventKind`].
     pub kind: u32,
-    /// A [`Reason`](crate::reason::Reason).
+    /// A [`Reason`](crate::reason::Reason), or what the kind says.
     pub reason: u32,
     /// Who and where; zero where the packet could not be read so far.
     pub tuple: Tuple,
@@ -387,74 +443,10 @@ pub struct Event {
     pub zero: u32,
 }
 
-/// Where the running kernel keeps what the guard reads: offsets in bytes, from its BTF.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Layout {
-    /// `task_struct.files`
-    pub task_files: u32,
-    /// `files_struct.fdt`
-    pub files_fdt: u32,
-    /// `fdtable.max_fds`
-    pub fdtable_max_fds: u32,
-    /// `fdtable.fd`
-    pub fdtable_fd: u32,
-    /// `file.f_inode`
-    pub file_inode: u32,
-    /// `file.private_data`
-    pub file_private_data: u32,
-    /// `inode.i_mode`
-    pub inode_mode: u32,
-    /// `socket.sk`
-    pub socket_sk: u32,
-    /// `socket.type`
-    pub socket_type: u32,
-    /// `sock_common.skc_family`
-    pub sk_family: u32,
-    /// `sock_common.skc_state`
-    pub sk_state: u32,
-    /// `sock_common.skc_num`
-    pub sk_num: u32,
-    /// `sock_common.skc_daddr`
-    pub sk_daddr: u32,
-    /// `sock_common.skc_rcv_saddr`
-    pub sk_rcv_saddr: u32,
-    /// `sock_common.skc_v6_daddr`
-    pub sk_v6_daddr: u32,
-    /// `sock_common.skc_v6_rcv_saddr`
-    pub sk_v6_rcv_saddr: u32,
-    /// `sock_common.skc_net`
-    pub sk_net: u32,
-    /// `net.ns.inum`
-    pub net_inum: u32,
-}
-
-/// A value of [`map::DATA_PORTS`]: a socket that listens for data connections.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Data {
-    /// Its pinhole; all zero where it has none.
-    pub key: PinholeKey,
-    /// Host byte order.
-    pub port: u32,
-    /// [`Pinhole::session`] of its row, so that it removes no other's.
-    pub session: u64,
-}
-
-/// A key of [`map::SEEDED`]: where a socket listens.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DataPort {
-    /// The address that it is bound to; zero for all.
-    pub address: Address,
-    /// Host byte order.
-    pub port: u32,
-}
-
 #[cfg(feature = "user")]
 mod pod {
     //! aya copies these to and from the kernel byte by byte.
-    use super::{Address, Data, DataPort, Layout, Pinhole, PinholeKey, Tuple};
+    use super::{Address, Pinhole, PinholeKey, Tuple};
 
     // SAFETY: repr(C), integers only, and no padding (asserted below), so every byte is
     // initialised and every bit pattern is a value.
@@ -465,12 +457,6 @@ mod pod {
     unsafe impl aya::Pod for PinholeKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Tuple {}
-    // SAFETY: as above.
-    unsafe impl aya::Pod for Layout {}
-    // SAFETY: as above.
-    unsafe impl aya::Pod for Data {}
-    // SAFETY: as above.
-    unsafe impl aya::Pod for DataPort {}
 }
 
 const _: () = {
@@ -480,9 +466,6 @@ const _: () = {
     assert!(size_of::<Pinhole>() == 24);
     assert!(size_of::<Ports>() == 8 + 2 * 8192);
     assert!(size_of::<Event>() == 64);
-    assert!(size_of::<Layout>() == 18 * 4);
-    assert!(size_of::<Data>() == 48);
-    assert!(size_of::<DataPort>() == 20);
 };
 
 #[cfg(test)]

@@ -13,7 +13,7 @@
 //!   kernel answers with RST.
 
 use crate::{
-    abi::{Claim, ClientMask, EventKind, PinholeKey, Ports, Tuple, policy},
+    abi::{Address, Claim, ClientMask, EventKind, PinholeKey, Ports, Tuple, policy},
     packet::{Frame, Kind, Segment},
     reason::{Action, Reason},
 };
@@ -32,7 +32,10 @@ pub trait World {
     /// Which bits of a client's address must match.
     fn client_mask(&self) -> ClientMask;
     /// Whether the address is one of this host's own.
-    fn is_local(&self, addr: &crate::abi::Address) -> bool;
+    fn is_local(&self, addr: &Address) -> bool;
+    /// Whether the address, masked, is of a client with a control connection; asked only under
+    /// [`policy::ADMIT_PEERS`].
+    fn is_peer(&self, client: &Address) -> bool;
     /// `CLOCK_MONOTONIC` in nanoseconds, a few milliseconds coarse.
     fn now_ns(&self) -> u64;
 
@@ -196,8 +199,8 @@ fn is_awaited<W: World>(world: &W, port: u16) -> bool {
 
 #[inline(always)]
 fn connection_attempt<W: World>(world: &W, tuple: &Tuple) -> Outcome {
-    let key = tuple.key(&world.client_mask());
-    let Some(row) = world.pinhole(&key) else {
+    let mut key = tuple.key(&world.client_mask());
+    let Some(row) = find(world, &mut key) else {
         return Reason::WrongClient.into();
     };
     let (reason, took) = take(world, &key, row, tuple.client_port_be);
@@ -206,6 +209,20 @@ fn connection_attempt<W: World>(world: &W, tuple: &Tuple) -> Outcome {
         session: world.session(row),
         took,
     }
+}
+
+/// The pinhole for a connection: its client's own, or, where the guard may do so, the one for all
+/// that have a control connection. `key` becomes that one's: the stack has no room for two.
+#[inline(always)]
+fn find<W: World>(world: &W, key: &mut PinholeKey) -> Option<W::Row> {
+    if let Some(row) = world.pinhole(key) {
+        return Some(row);
+    }
+    if world.policy() & policy::ADMIT_PEERS == 0 || !world.is_peer(&key.client) {
+        return None;
+    }
+    *key = PinholeKey::of_peers(key.port_be);
+    world.pinhole(key)
 }
 
 /// Takes a pinhole for a source port, if it may have it; `true` if it had it not already.
@@ -242,8 +259,8 @@ fn segment_of_connection<W: World>(world: &W, tuple: &Tuple) -> Reason {
             return Reason::Established;
         }
         Socket::Listening => {
-            let claimed = world
-                .pinhole(&tuple.key(&world.client_mask()))
+            let mut key = tuple.key(&world.client_mask());
+            let claimed = find(world, &mut key)
                 .is_some_and(|row| world.claimed(row).is_by(tuple.client_port_be));
             if claimed {
                 return Reason::CookieAck;

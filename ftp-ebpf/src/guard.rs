@@ -4,6 +4,7 @@
 use crate::abi::{Address, PinholeKey};
 
 /// A control connection of the process that listens.
+#[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Control {
     /// The peer: the client.
@@ -44,6 +45,18 @@ pub struct Listener {
     pub port: u16,
 }
 
+/// The control connection that a thread read from last, as the kernel half remembers it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LastRead {
+    /// Whose it is.
+    pub control: Control,
+    /// Its `struct sock`, which must still be that connection when the thread listens.
+    pub socket: u64,
+    /// When the thread began, which tells it from a later one with the same number.
+    pub thread_began_ns: u64,
+}
+
 /// What becomes of a socket that begins to listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Birth {
@@ -51,11 +64,13 @@ pub enum Birth {
     Foreign,
     /// A data port, opened for this client.
     Opened(Control),
+    /// A data port of nobody knows which client: open to every client with a control connection.
+    Shared(Unresolved),
     /// A data port of nobody knows which client: shut for all.
     Shut(Unresolved),
 }
 
-/// Why a data port could not be opened for its client.
+/// Why it is not known whose data port it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unresolved {
     /// The process has no control connection, but the port is one of those guarded.
@@ -65,15 +80,29 @@ pub enum Unresolved {
 }
 
 /// Decides about a listener. `last_read` is the control connection that the thread read from
-/// last, where that is watched; `in_range` tells a port that is guarded in any case.
+/// last, where that is watched; `find` looks for all that the process has; `in_range` tells a port
+/// that is guarded in any case; `admit_peers` is [`policy::ADMIT_PEERS`](crate::abi::policy).
 #[inline(always)]
-pub fn birth(found: Found, last_read: Option<Control>, in_range: bool) -> Birth {
-    match (found, last_read) {
-        (Found::One(control), _) => Birth::Opened(control),
-        (Found::Several, Some(control)) => Birth::Opened(control),
-        (Found::Several, None) => Birth::Shut(Unresolved::Several),
-        (Found::None, _) if in_range => Birth::Shut(Unresolved::NoControl),
-        (Found::None, _) => Birth::Foreign,
+pub fn birth(
+    last_read: Option<Control>,
+    find: impl FnOnce() -> Found,
+    in_range: bool,
+    admit_peers: bool,
+) -> Birth {
+    // A server of many clients has many descriptors, and none of them needs a look.
+    if let Some(control) = last_read {
+        return Birth::Opened(control);
+    }
+    let unresolved = match find() {
+        Found::One(control) => return Birth::Opened(control),
+        Found::None if !in_range => return Birth::Foreign,
+        Found::None => Unresolved::NoControl,
+        Found::Several => Unresolved::Several,
+    };
+    if admit_peers {
+        Birth::Shared(unresolved)
+    } else {
+        Birth::Shut(unresolved)
     }
 }
 
@@ -95,7 +124,7 @@ pub fn key(control: &Control, listener: &Listener, client: Address) -> PinholeKe
 }
 
 /// What the guard counts, as index into its tallies.
-#[repr(u32)]
+#[repr(u16)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tally {
     /// A data port opened for its client.
@@ -108,17 +137,35 @@ pub enum Tally {
     TableFull,
     /// A data port whose address and client already have a pinhole: left to that one.
     Duplicate,
+    /// A data port of nobody knows which client, opened to all that have a control connection.
+    Shared,
 }
 
 impl Tally {
-    /// All of them, by number.
-    pub const ALL: [(Self, &'static str); 5] = [
+    /// All of them, by number, with their names.
+    pub const ALL: [(Self, &'static str); 6] = [
         (Self::Opened, "opened"),
         (Self::NoControl, "no-control-connection"),
         (Self::Several, "several-clients"),
         (Self::TableFull, "table-full"),
         (Self::Duplicate, "duplicate"),
+        (Self::Shared, "admitted-control-peers"),
     ];
+
+    /// From its number, with its name.
+    pub fn from_number(number: u32) -> Option<(Self, &'static str)> {
+        Self::ALL.get(number as usize).copied()
+    }
+}
+
+impl From<Unresolved> for Tally {
+    #[inline(always)]
+    fn from(unresolved: Unresolved) -> Self {
+        match unresolved {
+            Unresolved::NoControl => Self::NoControl,
+            Unresolved::Several => Self::Several,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -142,17 +189,43 @@ mod tests {
 
     #[test]
     fn a_port_is_opened_only_for_a_client_that_is_known() {
-        assert_eq!(birth(Found::One(ONE), None, true), Birth::Opened(ONE));
-        assert_eq!(birth(Found::Several, Some(TWO), false), Birth::Opened(TWO));
+        let born = |last, found, in_range| birth(last, || found, in_range, false);
+        assert_eq!(born(None, Found::One(ONE), true), Birth::Opened(ONE));
+        let read = Some(TWO);
+        assert_eq!(born(read, Found::Several, false), Birth::Opened(TWO));
         assert_eq!(
-            birth(Found::Several, None, false),
+            born(None, Found::Several, false),
             Birth::Shut(Unresolved::Several)
         );
         assert_eq!(
-            birth(Found::None, None, true),
+            born(None, Found::None, true),
             Birth::Shut(Unresolved::NoControl)
         );
-        assert_eq!(birth(Found::None, Some(ONE), false), Birth::Foreign);
+        assert_eq!(born(None, Found::None, false), Birth::Foreign);
+    }
+
+    #[test]
+    fn who_was_read_from_last_is_not_looked_for() {
+        let look = || unreachable!("the descriptors of a server of many clients are many");
+        assert_eq!(birth(Some(ONE), look, true, false), Birth::Opened(ONE));
+    }
+
+    #[test]
+    fn peers_are_admitted_only_where_nobody_is_known_and_the_port_is_ours() {
+        let born = |found, in_range| birth(None, || found, in_range, true);
+        assert_eq!(born(Found::One(ONE), true), Birth::Opened(ONE));
+        let shared = Birth::Shared;
+        assert_eq!(born(Found::Several, false), shared(Unresolved::Several));
+        assert_eq!(born(Found::None, true), shared(Unresolved::NoControl));
+        assert_eq!(born(Found::None, false), Birth::Foreign);
+    }
+
+    #[test]
+    fn tallies_are_found_by_their_number() {
+        for (number, (tally, _)) in Tally::ALL.iter().enumerate() {
+            assert_eq!(*tally as usize, number);
+        }
+        assert_eq!(Tally::from_number(6), None);
     }
 
     #[test]

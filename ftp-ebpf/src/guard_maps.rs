@@ -7,8 +7,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray},
 };
 use ftp_ebpf::{
-    abi::{Data, DataPort, Layout, PinholeKey},
-    guard::{Control, Tally},
+    abi::{Address, Data, DataPort, Layout, PinholeKey, Ports},
+    guard::{LastRead, Tally},
 };
 
 #[map]
@@ -19,10 +19,13 @@ pub(crate) static DATA_PORTS: HashMap<u64, Data> =
 pub(crate) static DATA_PORT_COUNTS: Array<u32> = Array::with_max_entries(65_536, 0);
 
 #[map]
-pub(crate) static RANGE: Array<u64> = Array::with_max_entries(1024, 0);
+pub(crate) static RANGE: Array<u64> = Array::with_max_entries(Ports::WORDS as u32, 0);
 
 #[map]
-pub(crate) static LAST_READ: LruHashMap<u64, Control> = LruHashMap::with_max_entries(16_384, 0);
+pub(crate) static CONTROL_PORTS: Array<u64> = Array::with_max_entries(Ports::WORDS as u32, 0);
+
+#[map]
+pub(crate) static LAST_READ: LruHashMap<u64, LastRead> = LruHashMap::with_max_entries(16_384, 0);
 
 #[map]
 pub(crate) static SEEDED: HashMap<DataPort, PinholeKey> =
@@ -32,6 +35,10 @@ pub(crate) static SEEDED: HashMap<DataPort, PinholeKey> =
 pub(crate) static TALLIES: PerCpuArray<u64> =
     PerCpuArray::with_max_entries(Tally::ALL.len() as u32, 0);
 
+#[map]
+pub(crate) static PEERS: HashMap<Address, u8> =
+    HashMap::with_max_entries(65_536, BPF_F_NO_PREALLOC);
+
 /// What a walk has found so far: a subprogram that the verifier follows once, and not once for
 /// every descriptor, cannot have it on the caller's stack.
 #[map]
@@ -40,6 +47,7 @@ pub(crate) static WALK: PerCpuArray<crate::sockets::Walk> = PerCpuArray::with_ma
 #[unsafe(no_mangle)]
 pub(crate) static LAYOUT: Global<Layout> = Global::new(Layout {
     task_files: 0,
+    task_start_time: 0,
     files_fdt: 0,
     fdtable_max_fds: 0,
     fdtable_fd: 0,
@@ -59,8 +67,13 @@ pub(crate) static LAYOUT: Global<Layout> = Global::new(Layout {
     net_inum: 0,
 });
 
-#[unsafe(no_mangle)]
-pub(crate) static CONTROL_PORTS: Global<[u16; 8]> = Global::new([0; 8]);
+/// Whether a set of ports, one bit each, has this one in it.
+#[inline(always)]
+pub(crate) fn has_port(set: &Array<u64>, port: u16) -> bool {
+    // SAFETY: points to a value of the map; userspace writes whole words.
+    set.get_ptr(Ports::word(port) as u32)
+        .is_some_and(|word| unsafe { word.read_volatile() } & Ports::bit(port) != 0)
+}
 
 #[unsafe(no_mangle)]
 pub(crate) static NAMESPACE: Global<u32> = Global::new(0);

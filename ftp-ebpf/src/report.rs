@@ -36,7 +36,7 @@ pub(crate) fn is_news(outcome: &Outcome) -> bool {
 /// Takes one from this CPU's budget of denial events. Userspace grants a new one now and then, so
 /// that a flood costs no clock here and no reader there.
 #[inline(always)]
-fn spend_denial() -> bool {
+pub(crate) fn spend_denial() -> bool {
     let Some(budget) = DENIAL_BUDGET.get_ptr_mut(0) else {
         return false;
     };

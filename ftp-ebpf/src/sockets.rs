@@ -8,12 +8,13 @@
 use aya_ebpf::helpers::{bpf_get_current_task, bpf_probe_read_kernel};
 use ftp_ebpf::{
     abi::Address,
-    guard::{Control, Found},
+    guard::{Control, Found, LastRead},
 };
 
-use crate::guard_maps::{CONTROL_PORTS, LAYOUT, NAMESPACE, WALK};
+use crate::guard_maps::{CONTROL_PORTS, LAYOUT, NAMESPACE, WALK, has_port};
 
-/// Descriptors looked at, from 0 up. FTP servers hold their control connection among the first.
+/// Descriptors looked at, from 0 up. A process with one client holds its control connection among
+/// the first.
 const MAX_DESCRIPTORS: u32 = 1024;
 /// Descriptors read at a time.
 const BATCH: usize = 16;
@@ -44,17 +45,19 @@ pub(crate) fn control_connections() -> Found {
     };
     // SAFETY: this CPU's own value; tracepoints run with preemption off, and do not nest.
     unsafe { (*walk).clients = 0 };
-    walk_descriptors();
+    let whole = walk_descriptors();
     // SAFETY: as above.
     unsafe {
         match (*walk).clients {
             0 => Found::None,
-            1 => Found::One((*walk).control),
+            1 if whole.is_some() => Found::One((*walk).control),
+            // Among the descriptors that were not looked at there may be another client's.
             _ => Found::Several,
         }
     }
 }
 
+/// Looks at the process's descriptors; `None` where some were left out.
 #[inline(always)]
 fn walk_descriptors() -> Option<()> {
     let layout = LAYOUT.load();
@@ -67,7 +70,7 @@ fn walk_descriptors() -> Option<()> {
     let mut first = 0_u32;
     while first < MAX_DESCRIPTORS {
         if first >= count {
-            break;
+            return Some(());
         }
         let files: [u64; BATCH] = field(descriptors, first * 8)?;
         for file in files {
@@ -77,7 +80,7 @@ fn walk_descriptors() -> Option<()> {
         }
         first += BATCH as u32;
     }
-    Some(())
+    (count <= MAX_DESCRIPTORS).then_some(())
 }
 
 /// Adds a descriptor's file to the walk, if it is a control connection. A global function: the
@@ -158,15 +161,26 @@ pub(crate) fn is_in_namespace(sk: u64) -> bool {
     inum == Some(NAMESPACE.load())
 }
 
+/// When the running thread began, by the kernel's own count.
+#[inline(always)]
+pub(crate) fn thread_began_ns() -> Option<u64> {
+    // SAFETY: no arguments.
+    let task = unsafe { bpf_get_current_task() };
+    field(task, LAYOUT.load().task_start_time)
+}
+
+/// What was remembered of the running thread's last read, if it is this thread's and still true.
+#[inline(always)]
+pub(crate) fn still(read: &LastRead) -> Option<Control> {
+    let mine = thread_began_ns() == Some(read.thread_began_ns);
+    let control = control_of_socket(read.socket)?;
+    (mine && control == read.control).then_some(control)
+}
+
 /// Whether it is a port of control connections, host byte order.
 #[inline(always)]
 pub(crate) fn is_control_port(port: u16) -> bool {
-    let ports = CONTROL_PORTS.load();
-    let mut found = false;
-    for control in ports {
-        found |= control == port;
-    }
-    found && port != 0
+    has_port(&CONTROL_PORTS, port)
 }
 
 /// Reads a field of a kernel structure.

@@ -14,6 +14,7 @@ use ftp_ebpf::{
     decide::{Socket, World},
 };
 
+use crate::guard_maps::PEERS;
 use crate::maps::{CLIENT_MASK_V4, CLIENT_MASK_V6, ESTABLISHED, LOCAL_ADDRESSES, PINHOLES, PORTS};
 
 /// State of a listening socket (include/net/tcp_states.h).
@@ -78,6 +79,11 @@ impl World for Kernel {
     #[inline(always)]
     fn is_local(&self, addr: &Address) -> bool {
         LOCAL_ADDRESSES.get_ptr(addr).is_some()
+    }
+
+    #[inline(always)]
+    fn is_peer(&self, client: &Address) -> bool {
+        PEERS.get_ptr(client).is_some()
     }
 
     #[inline(always)]

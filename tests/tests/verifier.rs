@@ -1,8 +1,10 @@
 //! How hard the kernel's verifier has to work. It gives up at a million instructions followed, and
 //! kernels differ in how many that are: a program that is close to it loads here and not there.
 
-use anyhow::{Context, Result};
-use ftp_user::pinholes::kernel::{Object, Settings};
+use anyhow::{Context, Result, ensure};
+use aya::programs::ProgramInfo;
+use ftp_ebpf::abi::program;
+use ftp_user::pinholes::kernel::{GuardSettings, Object, Settings};
 
 /// A fifth of the limit.
 const MOST: u32 = 200_000;
@@ -20,14 +22,28 @@ fn every_program_is_far_from_the_verifiers_limit() -> Result<()> {
             ("steer", object.steer()?.info()?),
         ];
         for (name, info) in programs {
-            let followed = info
-                .verified_instruction_count()
-                .context("this kernel does not tell how many instructions it followed")?;
-            assert!(
-                followed < MOST,
-                "{name} (debug {debug}) takes {followed} of a million"
-            );
+            ensure_far(name, debug, &info)?;
+        }
+        let mut object = Object::load(&Settings {
+            debug,
+            guard: Some(GuardSettings::default()),
+            ..Settings::default()
+        })?;
+        for name in [program::GUARD_STATE, program::GUARD_READ] {
+            ensure_far(name, debug, &object.tracepoint(name)?.info()?)?;
         }
     }
+    Ok(())
+}
+
+fn ensure_far(name: &str, debug: bool, info: &ProgramInfo) -> Result<()> {
+    let followed = info
+        .verified_instruction_count()
+        .context("this kernel does not tell how many instructions it followed")?;
+    println!("{name} (debug {debug}): {followed}");
+    ensure!(
+        followed < MOST,
+        "{name} (debug {debug}) takes {followed} of a million"
+    );
     Ok(())
 }

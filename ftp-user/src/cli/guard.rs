@@ -1,26 +1,29 @@
 //! `pinhole guard`: the same pinholes for an FTP server that is already there.
 
 use std::path::PathBuf;
+use std::thread;
 
-use anyhow::bail;
+use anyhow::{Context as _, anyhow, bail};
+use tokio::sync::{mpsc, watch};
 
 use super::load_config;
 use super::overrides::Locks;
 use super::signals::Stop;
 use super::systemd;
-use crate::config::PortSet;
-use crate::pinholes::kernel::{Guard, GuardOptions, MAX_CONTROL_PORTS};
+use crate::config::{self, Config, OWN_NAMESPACE, OnExit, PortSet, Unresolved};
+use crate::pinholes::kernel::{Guard, GuardOptions, Locked, enter};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The configuration; of it, [enforce] counts [default: /etc/pinhole/pinhole.toml if it is there]
+    /// The configuration; of it, [guard] and [enforce] count, and flags stand above them
+    /// [default: /etc/pinhole/pinhole.toml if it is there]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Where the FTP server takes control connections; may be repeated
-    #[arg(long, value_name = "PORT", default_value = "21")]
-    control_port: Vec<u16>,
+    /// Where the FTP server takes control connections; may be repeated [default: 21]
+    #[arg(long, value_name = "PORT")]
+    control_port: Vec<PortSet>,
 
     /// Shut these ports whether or not a server listens there, such as '30000-50000,!33060'
     /// [default: only the ports that a session's process listens on, from that moment]
@@ -31,66 +34,271 @@ pub(super) struct Args {
     #[arg(long)]
     dry_run: bool,
 
+    /// When the guard ends, killed or not: "open" leaves the host as before; "closed" leaves the
+    /// kernel half at work, which the next start takes over [default: open]
+    #[arg(long, value_enum)]
+    on_exit: Option<OnExit>,
+
+    /// A data port of nobody knows which client: "shut" it, or admit any one client that has a
+    /// control connection to this host [default: shut]
+    #[arg(long, value_enum)]
+    unresolved: Option<Unresolved>,
+
+    /// Guard this network namespace instead of our own; may be repeated: a name that `ip netns
+    /// list` shows, a path such as /proc/1234/ns/net, or "self"
+    #[arg(long, value_name = "NAME|PATH")]
+    netns: Vec<String>,
+
+    /// Take away what a guard with --on-exit closed has left at work, and guard nothing
+    #[arg(long)]
+    release: bool,
+
     #[command(flatten)]
     locks: Locks,
 }
 
 const EXAMPLES: &str = "\
 Works with vsftpd, Pure-FTPd and ProFTPD as they are, with and without TLS: it watches their
-sockets, not their words. When it ends, the host is as it was.
+sockets, not their words. When it ends, the host is as it was, unless told otherwise.
 
 Examples:
   pinhole guard --dry-run                       the first day: what would be dropped?
   pinhole guard                                 guard what listens for data connections
   pinhole guard --ports 30000-50000             and shut the rest of PassivePortRange, too
-  pinhole guard --control-port 21 --control-port 990";
+  pinhole guard --control-port 21 --control-port 990
+  pinhole guard --netns /proc/1234/ns/net       a server in a container, 1234 one of its processes
+  pinhole guard --on-exit closed                stopped or killed, its kernel half works on
+  pinhole guard --release                       until this";
 
-pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let mut config = load_config(args.config.as_deref())?;
-    args.locks.apply(&mut config.enforce)?;
-    if args.control_port.len() > MAX_CONTROL_PORTS {
-        bail!("at most {MAX_CONTROL_PORTS} control ports can be watched");
+impl Args {
+    /// What is to be guarded: the configuration, with the flags above it.
+    fn options(&self, config: Config) -> anyhow::Result<GuardOptions> {
+        let Config {
+            mut guard,
+            mut enforce,
+            ..
+        } = config;
+        if !self.control_port.is_empty() {
+            let all: Vec<_> = self.control_port.iter().map(PortSet::to_string).collect();
+            guard.control_ports = all.join(",").parse()?;
+        }
+        if let Some(ports) = &self.ports {
+            guard.ports = Some(ports.clone());
+        }
+        guard.dry_run |= self.dry_run;
+        guard.on_exit = self.on_exit.unwrap_or(guard.on_exit);
+        guard.unresolved = self.unresolved.unwrap_or(guard.unresolved);
+        if !self.netns.is_empty() {
+            guard.netns.clone_from(&self.netns);
+        }
+        if let Some(message) = guard.shut_control_port() {
+            bail!("--ports: {message}");
+        }
+        enforce = guard.enforce(&enforce);
+        self.locks.apply(&mut enforce)?;
+        Ok(GuardOptions { guard, enforce })
     }
-    if args.control_port.contains(&0) {
-        bail!("--control-port 0 is no port");
-    }
-    if let Some(port) = args.control_port.iter().find(|port| {
-        args.ports
-            .as_ref()
-            .is_some_and(|ports| ports.contains(**port))
-    }) {
-        bail!("--ports has the control port {port} in it, which would shut the server off");
-    }
-    let options = GuardOptions {
-        control_ports: args.control_port.clone(),
-        ports: args.ports.clone(),
-        enforce: config.enforce,
-        dry_run: args.dry_run,
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(guard(&options))
 }
 
-async fn guard(options: &GuardOptions) -> anyhow::Result<()> {
-    let stop = Stop::new()?;
-    let guard = Guard::start(options).await?;
-    for locked in guard.locked() {
-        tracing::info!(
-            "locked {} with {} ({})",
-            locked.interface,
-            locked.mode,
-            locked.why
-        );
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let options = args.options(load_config(args.config.as_deref())?)?;
+    if args.release {
+        return release(&options.guard);
     }
-    if options.dry_run {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(guard_all(&options))
+}
+
+fn release(guard: &config::Guard) -> anyhow::Result<()> {
+    for name in &guard.netns {
+        let released = in_namespace(name, || Ok(Guard::release(guard)?))?;
+        match released {
+            true => tracing::info!("{}released: the host is as before", prefix(name)),
+            false => tracing::info!("{}nothing was left to release", prefix(name)),
+        }
+    }
+    Ok(())
+}
+
+/// What a namespace's thread tells.
+enum Told {
+    Started(Vec<Locked>),
+    Ended(anyhow::Result<()>),
+}
+
+/// One guard for each namespace, each on a thread inside it, until told to stop or one fails.
+async fn guard_all(options: &GuardOptions) -> anyhow::Result<()> {
+    let GuardOptions { guard, .. } = options;
+    let stop = Stop::new()?;
+    let (stop_all, stopping) = watch::channel(false);
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let mut threads = Vec::with_capacity(guard.netns.len());
+    for name in &guard.netns {
+        let (name, options) = (name.clone(), options.clone());
+        let (tell, stopping) = (tell.clone(), stopping.clone());
+        let thread = thread::Builder::new().name("guard".to_owned());
+        let thread = thread.spawn(move || {
+            let ended = in_namespace(&name, || guard_here(&options, &name, &tell, stopping));
+            // Nobody listens any more when another one has failed.
+            let _ = tell.send((name, Told::Ended(ended)));
+        });
+        threads.push(thread.context("cannot start a thread")?);
+    }
+    drop(tell);
+
+    let stopped = stop.told();
+    tokio::pin!(stopped);
+    let (mut waiting, mut result) = (guard.netns.len(), Ok(()));
+    loop {
+        tokio::select! {
+            () = &mut stopped => break,
+            Some((name, said)) = told.recv() => match said {
+                Told::Started(locked) => {
+                    for Locked { interface, mode, why } in locked {
+                        tracing::info!("{}locked {interface} with {mode} ({why})", prefix(&name));
+                    }
+                    waiting -= 1;
+                    if waiting == 0 {
+                        ready(guard);
+                    }
+                }
+                Told::Ended(ended) => {
+                    result = ended;
+                    break;
+                }
+            },
+            else => break,
+        }
+    }
+    // The threads hold the receiver until they have ended.
+    let _ = stop_all.send(true);
+    for thread in threads {
+        thread
+            .join()
+            .map_err(|_| anyhow!("a guard's thread panicked"))?;
+    }
+    result?;
+    match guard.on_exit {
+        OnExit::Open => tracing::info!("stopped; the host is as before"),
+        OnExit::Closed => tracing::info!(
+            "stopped; the kernel half works on, until `pinhole guard --release` or the next start"
+        ),
+    }
+    Ok(())
+}
+
+fn ready(guard: &config::Guard) {
+    if guard.dry_run {
         tracing::warn!("dry run: nothing is dropped; `pinhole status` counts what would be");
     }
     tracing::info!("ready");
     systemd::ready();
-    stop.told().await;
-    drop(guard);
-    tracing::info!("stopped; the host is as before");
-    Ok(())
+}
+
+/// Runs `work` on this thread, inside a namespace, from which the thread does not come back.
+fn in_namespace<T: Send>(
+    name: &str,
+    work: impl FnOnce() -> anyhow::Result<T> + Send,
+) -> anyhow::Result<T> {
+    let entered = || {
+        enter(name)?;
+        work()
+    };
+    let done = thread::scope(|scope| scope.spawn(entered).join());
+    done.map_err(|_| anyhow!("a guard's thread panicked"))?
+        .with_context(|| match name {
+            OWN_NAMESPACE => "cannot guard this host".to_owned(),
+            name => format!("cannot guard the network namespace {name}"),
+        })
+}
+
+fn guard_here(
+    options: &GuardOptions,
+    name: &str,
+    tell: &mpsc::UnboundedSender<(String, Told)>,
+    mut stopping: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    // One thread: what is spawned stays in its namespace.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut guard = Guard::start(options).await?;
+        let _ = tell.send((name.to_owned(), Told::Started(guard.locked().to_vec())));
+        tokio::select! {
+            () = guard.run() => {}
+            // An error says that the sender is gone, which ends it as well.
+            _ = stopping.wait_for(|stop| *stop) => {}
+        }
+        Ok(())
+    })
+}
+
+/// Before a line about a namespace; nothing for our own.
+fn prefix(name: &str) -> String {
+    match name {
+        OWN_NAMESPACE => String::new(),
+        name => format!("{name}: "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::config::{Attach, Interfaces};
+
+    #[derive(clap::Parser)]
+    struct Flags {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn options(flags: &str, config: Config) -> anyhow::Result<GuardOptions> {
+        let flags = std::iter::once("guard").chain(flags.split_whitespace());
+        Flags::try_parse_from(flags)?.args.options(config)
+    }
+
+    fn configured() -> Config {
+        let text = "[enforce]\nattach = \"native\"\ninterfaces = [\"eth0\"]\n[guard]\n\
+                    control_ports = \"2121\"\nports = \"40000\"\nattach = \"tcx\"\n\
+                    on_exit = \"closed\"\ndry_run = true\nnetns = [\"blue\"]\n";
+        Config::parse("/p.toml".as_ref(), text).unwrap()
+    }
+
+    #[test]
+    fn the_guards_own_settings_stand_above_the_locks() {
+        let GuardOptions { guard, enforce } = options("", configured()).unwrap();
+        assert_eq!(enforce.attach, Attach::Tcx);
+        assert_eq!(
+            enforce.interfaces,
+            Interfaces::Named(vec!["eth0".to_owned()])
+        );
+        assert_eq!(guard, configured().guard);
+    }
+
+    #[test]
+    fn flags_stand_above_both() {
+        let flags = "--control-port 21 --control-port 990 --ports 30000-30009 --attach generic \
+                     --interface auto --on-exit open --unresolved admit-control-peers --netns self";
+        let GuardOptions { guard, enforce } = options(flags, configured()).unwrap();
+        assert_eq!(guard.control_ports.to_string(), "21,990");
+        assert_eq!(guard.ports.unwrap().to_string(), "30000-30009");
+        assert_eq!(guard.on_exit, OnExit::Open);
+        assert_eq!(guard.unresolved, Unresolved::AdmitControlPeers);
+        assert_eq!(guard.netns, ["self"]);
+        assert!(guard.dry_run);
+        assert_eq!(enforce.attach, Attach::Generic);
+        assert_eq!(enforce.interfaces, Interfaces::Auto);
+    }
+
+    #[test]
+    fn the_control_port_is_never_shut() {
+        let said = options("--ports 20-30", Config::default()).unwrap_err();
+        assert!(said.to_string().contains("\"!21\""), "{said}");
+        assert!(options("--ports 20-30 --control-port 31", Config::default()).is_ok());
+    }
 }

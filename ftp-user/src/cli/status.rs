@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
-use crate::pinholes::inspect::{InspectError, Row, Tables};
+use crate::pinholes::inspect::{InspectError, Listener, Row, Tables};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -17,15 +18,22 @@ pub(super) struct Args {
     #[arg(long, value_name = "PID")]
     pid: Option<u32>,
 
-    /// For programs: [{"pid", "pinholes": [{"client", "server", "port", "session", "claimed_by",
-    /// "remaining_seconds"}], "verdicts": {reason: packets}}]
+    /// For programs: [{"pid", "pinned", "pinholes": [{"client", "server", "port", "session",
+    /// "claimed_by", "remaining_seconds"}], "verdicts": {reason: packets}, "guard": {"listeners":
+    /// [{"port", "outcome", "client", "waits"}], "data_ports": {outcome: number}}}]; "pid" is null
+    /// for what a guard has left at work, "guard" where there is none
     #[arg(long)]
     json: bool,
+
+    /// Where guards with on_exit = "closed" leave what goes on
+    #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf")]
+    bpffs: PathBuf,
 }
 
 const EXAMPLES: &str = "\
 Reads the daemon's tables in the kernel, which takes root. docs/ARCHITECTURE.md says what the
-reasons mean; those that no packet had are left out.
+reasons mean, docs/GUARD.md what became of a guard's data ports; those of which there was none are
+left out.
 
 Examples:
   pinhole status
@@ -37,18 +45,40 @@ const PROGRAM: &str = "pinhole";
 /// Longer than any deadline.
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// What is known of one daemon.
+/// What is known of one kernel half.
 struct Daemon {
-    pid: u32,
+    /// None where it goes on without a process.
+    pid: Option<u32>,
+    /// Where it is pinned.
+    pinned: Option<PathBuf>,
     pinholes: Vec<Row>,
     verdicts: Vec<(&'static str, u64)>,
+    guard: Option<Guarded>,
+}
+
+/// What a guard has beside.
+struct Guarded {
+    listeners: Vec<Listener>,
+    data_ports: Vec<(&'static str, u64)>,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let daemons = match args.pid {
-        Some(pid) => vec![Daemon::read(pid)?],
-        None => daemons()?,
+    let mut pinned = Tables::pinned(&args.bpffs)?;
+    let mut daemons = match args.pid {
+        Some(pid) => {
+            let found = Daemon::of_process(pid, &mut pinned)?;
+            if found.is_empty() {
+                bail!("process {pid} is no Pinhole daemon that enforces");
+            }
+            found
+        }
+        None => daemons(&mut pinned)?,
     };
+    if args.pid.is_none() {
+        for (folder, tables) in pinned {
+            daemons.push(Daemon::read(None, Some(folder), &tables)?);
+        }
+    }
     if daemons.is_empty() {
         bail!("no pinhole daemon enforces here; `pinhole serve` starts one");
     }
@@ -63,7 +93,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// Every process of this program's name that has the tables.
-fn daemons() -> anyhow::Result<Vec<Daemon>> {
+fn daemons(pinned: &mut Pinned) -> anyhow::Result<Vec<Daemon>> {
     let mut daemons = Vec::new();
     for entry in fs::read_dir("/proc").context("cannot read /proc")? {
         let entry = entry?;
@@ -78,10 +108,10 @@ fn daemons() -> anyhow::Result<Vec<Daemon>> {
         if name.trim() != PROGRAM {
             continue;
         }
-        match Daemon::read(pid) {
-            Ok(daemon) => daemons.push(daemon),
-            // Not a daemon, without enforcement, or gone meanwhile.
-            Err(InspectError::NoMap { .. }) => {}
+        match Daemon::of_process(pid, pinned) {
+            // None: not a daemon, or without enforcement.
+            Ok(found) => daemons.extend(found),
+            // Gone meanwhile.
             Err(InspectError::Process { source, .. })
                 if source.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
@@ -90,23 +120,69 @@ fn daemons() -> anyhow::Result<Vec<Daemon>> {
     Ok(daemons)
 }
 
+/// What is pinned, with its folder.
+type Pinned = Vec<(PathBuf, Tables)>;
+
 impl Daemon {
-    fn read(pid: u32) -> Result<Daemon, InspectError> {
-        let tables = Tables::of_process(pid)?;
+    /// Every kernel half of a process, taken out of those that are pinned.
+    fn of_process(pid: u32, pinned: &mut Pinned) -> Result<Vec<Daemon>, InspectError> {
+        let mut daemons = Vec::new();
+        for tables in Tables::all_of_process(pid)? {
+            let id = tables.id()?;
+            let mut folder = None;
+            for (index, (_, other)) in pinned.iter().enumerate() {
+                if other.id()? == id {
+                    folder = Some(index);
+                }
+            }
+            let folder = folder.map(|index| pinned.swap_remove(index).0);
+            daemons.push(Daemon::read(Some(pid), folder, &tables)?);
+        }
+        Ok(daemons)
+    }
+
+    fn read(
+        pid: Option<u32>,
+        pinned: Option<PathBuf>,
+        tables: &Tables,
+    ) -> Result<Daemon, InspectError> {
         let mut pinholes = tables.pinholes()?;
         pinholes.sort_by_key(|row| (row.port, row.client));
         let mut verdicts: Vec<_> = tables.counters()?.into_iter().collect();
         verdicts.retain(|(_, packets)| *packets > 0);
         verdicts.sort_by_key(|(_, packets)| std::cmp::Reverse(*packets));
+        let guard = match (tables.listeners()?, tables.tallies()?) {
+            (Some(listeners), Some(tallies)) => Some(Guarded {
+                listeners,
+                data_ports: tallies
+                    .into_iter()
+                    .filter(|(_, number)| *number > 0)
+                    .collect(),
+            }),
+            (None, _) | (_, None) => None,
+        };
         Ok(Daemon {
             pid,
+            pinned,
             pinholes,
             verdicts,
+            guard,
         })
     }
 
     fn text(&self) -> String {
-        let mut out = format!("pinhole, process {}\n\n", self.pid);
+        let kind = match self.guard {
+            Some(_) => "pinhole guard",
+            None => "pinhole",
+        };
+        let mut out = match (self.pid, &self.pinned) {
+            (Some(pid), _) => format!("{kind}, process {pid}\n\n"),
+            (None, Some(folder)) => format!(
+                "{kind}, without a process; pinned in {}\n\n",
+                folder.display()
+            ),
+            (None, None) => format!("{kind}\n\n"),
+        };
         // Writing to memory does not fail.
         let _ = match self.pinholes.len() {
             0 => writeln!(out, "no pinhole waits"),
@@ -120,11 +196,22 @@ impl Daemon {
                 None if row.remaining > CENTURY => "until its listener closes".to_owned(),
                 None => format!("for {} s", row.remaining.as_secs()),
             };
-            let _ = writeln!(
-                out,
-                "  {} may come to {} port {}, session {}, {state}",
-                row.client, row.server, row.port, row.session
-            );
+            let (port, session) = (row.port, row.session);
+            let _ = match row.client.is_unspecified() {
+                false => writeln!(
+                    out,
+                    "  {} may come to {} port {port}, session {session}, {state}",
+                    row.client, row.server
+                ),
+                true => writeln!(
+                    out,
+                    "  any one client with a control connection may come to port {port}, session \
+                     {session}, {state}"
+                ),
+            };
+        }
+        if let Some(guard) = &self.guard {
+            guard.write(&mut out);
         }
         out.push_str("\npackets by verdict:\n");
         for (reason, packets) in &self.verdicts {
@@ -154,6 +241,61 @@ impl Daemon {
             .iter()
             .map(|(reason, packets)| ((*reason).to_owned(), (*packets).into()))
             .collect();
-        json!({"pid": self.pid, "pinholes": pinholes, "verdicts": verdicts})
+        json!({
+            "pid": self.pid,
+            "pinned": self.pinned.as_ref().map(|folder| folder.display().to_string()),
+            "pinholes": pinholes,
+            "verdicts": verdicts,
+            "guard": self.guard.as_ref().map(Guarded::json),
+        })
+    }
+}
+
+impl Guarded {
+    fn write(&self, out: &mut String) {
+        // Writing to memory does not fail.
+        let _ = match self.listeners.len() {
+            0 => writeln!(out, "\nno server listens for data"),
+            _ => writeln!(out, "\nports guarded because a server listens on them:"),
+        };
+        for listener in &self.listeners {
+            let Listener {
+                port,
+                outcome,
+                client,
+                waits,
+            } = listener;
+            let _ = match (client, waits) {
+                (Some(client), true) => writeln!(out, "  {port:5} open to {client}"),
+                (Some(client), false) => writeln!(out, "  {port:5} {client} has come"),
+                (None, true) => writeln!(out, "  {port:5} open ({outcome})"),
+                (None, false) => writeln!(out, "  {port:5} shut ({outcome})"),
+            };
+        }
+        out.push_str("\ndata ports by what became of them:\n");
+        for (outcome, number) in &self.data_ports {
+            let _ = writeln!(out, "  {outcome:22} {number:>12}");
+        }
+    }
+
+    fn json(&self) -> Value {
+        let listeners: Vec<Value> = self
+            .listeners
+            .iter()
+            .map(|listener| {
+                json!({
+                    "port": listener.port,
+                    "outcome": listener.outcome,
+                    "client": listener.client,
+                    "waits": listener.waits,
+                })
+            })
+            .collect();
+        let data_ports: serde_json::Map<String, Value> = self
+            .data_ports
+            .iter()
+            .map(|(outcome, number)| ((*outcome).to_owned(), (*number).into()))
+            .collect();
+        json!({"listeners": listeners, "data_ports": data_ports})
     }
 }

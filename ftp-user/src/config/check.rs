@@ -1,6 +1,7 @@
 //! From the file's text to a [`Config`]: what values are allowed, and words for those that are not.
 //! All problems are found in one pass, each with its place.
 
+mod guard;
 mod tls;
 
 use std::fmt::Display;
@@ -114,6 +115,8 @@ impl Check<'_> {
             1..=1 << 24,
             rows,
         );
+
+        config.guard = self.guard(file.guard);
 
         let timeouts = &mut config.timeouts;
         self.duration(file.timeouts.idle, &mut timeouts.idle, 1);

@@ -8,7 +8,9 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use toml::Spanned;
 
-use super::{AccountLimits, Attach, Binding, Interfaces, Principal, Stray, Uploads, Use};
+use super::{
+    AccountLimits, Attach, Binding, Interfaces, OnExit, Principal, Stray, Unresolved, Uploads, Use,
+};
 
 /// A value that may be missing, with its place.
 pub(super) type Given<T> = Option<Spanned<T>>;
@@ -28,6 +30,8 @@ pub(super) struct File {
     pub(super) active: Active,
     #[serde(default)]
     pub(super) enforce: Enforce,
+    #[serde(default)]
+    pub(super) guard: Guard,
     #[serde(default)]
     pub(super) timeouts: Timeouts,
     #[serde(default)]
@@ -87,6 +91,20 @@ pub(super) struct Enforce {
     pub(super) client_prefix_v6: Given<i64>,
     pub(super) stray: Option<Stray>,
     pub(super) max_pinholes: Given<i64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Guard {
+    pub(super) control_ports: Given<String>,
+    pub(super) ports: Given<String>,
+    pub(super) interfaces: Given<Interfaces>,
+    pub(super) attach: Option<Attach>,
+    pub(super) dry_run: Option<bool>,
+    pub(super) on_exit: Option<OnExit>,
+    pub(super) unresolved: Option<Unresolved>,
+    pub(super) netns: Given<Vec<Spanned<String>>>,
+    pub(super) bpffs: Option<PathBuf>,
 }
 
 #[derive(Default, Deserialize)]

@@ -27,6 +27,8 @@ impl Config {
             passive,
             active: _,
             enforce,
+            // Another program's.
+            guard: _,
             timeouts: _,
             limits: _,
             uploads: _,

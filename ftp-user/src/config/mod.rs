@@ -6,6 +6,7 @@ mod amount;
 mod check;
 mod file;
 mod fixed;
+mod guard;
 mod network;
 mod ports;
 mod principal;
@@ -15,6 +16,7 @@ mod values;
 
 pub use account_limits::{AccountLimits, amount, limit};
 pub use amount::Bytes;
+pub use guard::{Guard, OWN_NAMESPACE, OnExit, Unresolved};
 pub use network::Network;
 pub use ports::{PortSet, PortSetError};
 pub use principal::{Principal, Umask};
@@ -55,6 +57,8 @@ pub struct Config {
     pub active: Active,
     /// The kernel half.
     pub enforce: Enforce,
+    /// In front of another server: `pinhole guard`.
+    pub guard: Guard,
     /// How long things may take.
     pub timeouts: Timeouts,
     /// How many of things there may be.
@@ -314,6 +318,7 @@ impl Default for Config {
                 stray: Stray::Auto,
                 max_pinholes: 131_072,
             },
+            guard: Guard::default(),
             timeouts: Timeouts {
                 idle: Duration::from_secs(300),
                 login: Duration::from_secs(60),

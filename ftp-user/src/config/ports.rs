@@ -1,6 +1,7 @@
 //! Sets of TCP ports, as admins write them: "30000-50000,!33060". No sockets here.
 
 use std::fmt;
+use std::num::NonZeroU16;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
@@ -31,6 +32,13 @@ pub enum PortSetError {
 }
 
 impl PortSet {
+    /// This port alone.
+    pub fn one(port: NonZeroU16) -> PortSet {
+        PortSet {
+            ranges: Box::new([(port.get(), port.get())]),
+        }
+    }
+
     /// The ports from the range's start to its end, if there are any and port 0 is not among them.
     pub fn range(range: RangeInclusive<u16>) -> Option<PortSet> {
         let (first, last) = range.into_inner();

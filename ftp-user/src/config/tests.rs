@@ -49,7 +49,7 @@ fn every_option_that_the_sample_leaves_out_can_be_put_in() {
         .lines()
         .filter(|line| is_commented_option(line))
         .collect();
-    assert_eq!(options.len(), 24, "{options:?}");
+    assert_eq!(options.len(), 27, "{options:?}");
     let text: String = SAMPLE
         .lines()
         .map(|line| {
@@ -92,6 +92,9 @@ fn every_option_that_the_sample_leaves_out_can_be_put_in() {
     );
     assert_eq!(config.passive.address, Some(Ipv4Addr::new(203, 0, 113, 7)));
     assert_eq!(config.enforce.mark, NonZeroU32::new(0x7068_6f6c));
+    assert_eq!(config.guard.ports, Some(PortSet::default()));
+    assert_eq!(config.guard.interfaces, Some(Interfaces::Auto));
+    assert_eq!(config.guard.attach, Some(Attach::Auto));
 }
 
 /// Each default of the sample, changed to another value, changes the configuration: no key is read
@@ -113,6 +116,12 @@ fn every_key_of_the_sample_is_heeded() {
         ("client_prefix_v4", "24"),
         ("client_prefix_v6", "64"),
         ("stray", "\"pass\""),
+        ("control_ports", "\"990\""),
+        ("dry_run", "true"),
+        ("on_exit", "\"closed\""),
+        ("unresolved", "\"admit-control-peers\""),
+        ("netns", "[\"blue\"]"),
+        ("bpffs", "\"/bpf\""),
         ("max_pinholes", "5"),
         ("idle", "\"3s\""),
         ("login", "\"3s\""),
@@ -207,6 +216,23 @@ fn values_that_cannot_be_done_are_named_with_what_can() {
             "1:12: the greeting is one line",
         ),
         ("[passive]\nports = \"\"", "2:9: ports: no port is left"),
+        (
+            "[guard]\nports = \"20-30\"",
+            "2:9: port 21 is one of the control ports",
+        ),
+        (
+            "[guard]\ncontrol_ports = \"ftp\"",
+            "2:17: \"ftp\" is not a port",
+        ),
+        ("[guard]\nnetns = []", "2:9: the list is empty"),
+        (
+            "[guard]\nnetns = [\"a\", \"a\"]",
+            "2:15: \"a\" is named twice",
+        ),
+        (
+            "[guard]\nnetns = [\"ns/net\"]",
+            "2:10: \"ns/net\" is neither",
+        ),
         (
             "[passive]\nports = \"1-x\"",
             "2:9: ports: \"1-x\" is not a port",

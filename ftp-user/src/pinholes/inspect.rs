@@ -1,25 +1,51 @@
 //! A running daemon's pinholes and counters, read from the kernel by whoever may: the daemon needs
-//! no socket for it. Which maps are the daemon's tells `/proc/PID/fdinfo` (kernel/bpf/syscall.c,
-//! `bpf_map_show_fdinfo`).
+//! no socket for it. Which programs are the daemon's tells `/proc/PID/fdinfo` (kernel/bpf/syscall.c,
+//! `bpf_prog_show_fdinfo`), and which maps are theirs the kernel.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs, io,
     net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use aya::maps::{HashMap, Map, MapData, MapError, MapInfo, PerCpuArray};
+use aya::{
+    maps::{HashMap, IterableMap as _, Map, MapData, MapError, MapInfo, PerCpuArray},
+    programs::{ProgramError, ProgramInfo, loaded_programs},
+};
 use ftp_ebpf::{
-    abi::{Pinhole, PinholeKey, map},
+    abi::{Data, Pinhole, PinholeKey, map, program},
+    guard::Tally,
     reason::Reason,
 };
 
-/// A daemon's tables.
+use super::kernel::pinned_layouts;
+
+/// One kernel half's tables: a daemon's, or those that a guard has left at work.
 pub struct Tables {
     pinholes: HashMap<MapData, PinholeKey, Pinhole>,
     counters: PerCpuArray<MapData, u64>,
+    guard: Option<GuardTables>,
+}
+
+/// What a guard has beside.
+struct GuardTables {
+    data_ports: HashMap<MapData, u64, Data>,
+    tallies: PerCpuArray<MapData, u64>,
+}
+
+/// A port that is guarded because a server listens on it for data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// The port.
+    pub port: u16,
+    /// What became of it, by the name of its [`Tally`].
+    pub outcome: &'static str,
+    /// Who may come; none where it is shut, or open to every client with a control connection.
+    pub client: Option<IpAddr>,
+    /// Its pinhole still waits: no connection has come by it.
+    pub waits: bool,
 }
 
 /// A pinhole that waits.
@@ -58,6 +84,12 @@ pub enum InspectError {
         /// The map.
         map: &'static str,
     },
+    /// The kernel did not say which maps a program works on.
+    #[error("cannot find the maps of an eBPF program: {source}")]
+    Program {
+        /// aya's account.
+        source: Box<ProgramError>,
+    },
     /// The kernel did not give the map away: needs root, or `CAP_BPF` and `CAP_SYS_ADMIN`.
     #[error("cannot read the eBPF map `{map}`: {source}")]
     Map {
@@ -69,30 +101,168 @@ pub enum InspectError {
 }
 
 impl Tables {
-    /// The tables of the daemon with that number.
+    /// The tables of the daemon with that number; of a guard of several network namespaces, the
+    /// first's.
     ///
     /// # Errors
     ///
     /// There is no such daemon, or not enough privilege.
     pub fn of_process(pid: u32) -> Result<Self, InspectError> {
-        let maps = maps_of(pid)?;
-        let explain = |map| {
-            move |source| InspectError::Map {
-                map,
-                source: Box::new(source),
-            }
+        let mut all = Self::all_of_process(pid)?;
+        match all.is_empty() {
+            false => Ok(all.swap_remove(0)),
+            true => Err(InspectError::NoMap {
+                pid,
+                map: map::PINHOLES,
+            }),
+        }
+    }
+
+    /// All of them: a guard has one for each network namespace.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Tables::of_process`]; none at all is no error.
+    pub fn all_of_process(pid: u32) -> Result<Vec<Self>, InspectError> {
+        let held = programs_of(pid)?;
+        let named = |name: &'static str| {
+            let programs = held.iter();
+            programs.filter(move |program| program.name_as_str() == Some(name))
         };
-        let open = |map: &'static str| {
-            let info = maps.iter().find(|info| info.name_as_str() == Some(map));
-            let info = info.ok_or(InspectError::NoMap { pid, map })?;
-            MapData::from_id(info.id()).map_err(explain(map))
+        named(program::XDP_ADMIT)
+            .map(|lock| {
+                let maps = Maps::of(lock)?;
+                // The guard of that lock works on the same table.
+                let mut guard = None;
+                for candidate in named(program::GUARD_STATE) {
+                    let candidate = Maps::of(candidate)?;
+                    if candidate.id(map::PINHOLES) == maps.id(map::PINHOLES) {
+                        guard = Some(candidate);
+                    }
+                }
+                let open = |maps: &Maps, map: &'static str| {
+                    let id = maps.id(map).ok_or(InspectError::NoMap { pid, map })?;
+                    MapData::from_id(id).map_err(refused(map))
+                };
+                let guard = match &guard {
+                    Some(guard) => {
+                        Some((open(guard, map::DATA_PORTS)?, open(guard, map::TALLIES)?))
+                    }
+                    None => None,
+                };
+                Self::new(
+                    open(&maps, map::PINHOLES)?,
+                    open(&maps, map::COUNTERS)?,
+                    guard,
+                )
+            })
+            .collect()
+    }
+
+    /// Those that guards have left at work in a bpffs, or that running ones would leave, each with
+    /// its folder.
+    ///
+    /// # Errors
+    ///
+    /// Not enough privilege.
+    pub fn pinned(bpffs: &Path) -> Result<Vec<(PathBuf, Self)>, InspectError> {
+        pinned_layouts(bpffs)
+            .into_iter()
+            .map(|folder| {
+                let open =
+                    |map: &'static str| MapData::from_pin(folder.join(map)).map_err(refused(map));
+                let guard = (open(map::DATA_PORTS)?, open(map::TALLIES)?);
+                let tables = Self::new(open(map::PINHOLES)?, open(map::COUNTERS)?, Some(guard))?;
+                Ok((folder, tables))
+            })
+            .collect()
+    }
+
+    fn new(
+        pinholes: MapData,
+        counters: MapData,
+        guard: Option<(MapData, MapData)>,
+    ) -> Result<Self, InspectError> {
+        let guard = match guard {
+            Some((data_ports, tallies)) => Some(GuardTables {
+                data_ports: Map::HashMap(data_ports)
+                    .try_into()
+                    .map_err(refused(map::DATA_PORTS))?,
+                tallies: Map::PerCpuArray(tallies)
+                    .try_into()
+                    .map_err(refused(map::TALLIES))?,
+            }),
+            None => None,
         };
-        let pinholes = Map::HashMap(open(map::PINHOLES)?);
-        let counters = Map::PerCpuArray(open(map::COUNTERS)?);
         Ok(Self {
-            pinholes: pinholes.try_into().map_err(explain(map::PINHOLES))?,
-            counters: counters.try_into().map_err(explain(map::COUNTERS))?,
+            pinholes: Map::HashMap(pinholes)
+                .try_into()
+                .map_err(refused(map::PINHOLES))?,
+            counters: Map::PerCpuArray(counters)
+                .try_into()
+                .map_err(refused(map::COUNTERS))?,
+            guard,
         })
+    }
+
+    /// The number of the table in the kernel: the same for whoever has it open.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn id(&self) -> Result<u32, InspectError> {
+        let info = self.pinholes.map().info();
+        Ok(info.map_err(refused(map::PINHOLES))?.id())
+    }
+
+    /// The ports that a guard shuts because a server listens on them, by number; `None` where there
+    /// is no guard.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn listeners(&self) -> Result<Option<Vec<Listener>>, InspectError> {
+        let Some(guard) = &self.guard else {
+            return Ok(None);
+        };
+        let mut listeners = Vec::new();
+        for found in guard.data_ports.iter() {
+            let (_, data) = found.map_err(refused(map::DATA_PORTS))?;
+            let tally = Tally::from_number(data.tally.into());
+            let (tally, outcome) = tally.unwrap_or((Tally::NoControl, "unknown"));
+            let waits = match self.pinholes.get(&data.key, 0) {
+                Ok(row) => row.session == data.session,
+                Err(MapError::KeyNotFound) => false,
+                Err(source) => return Err(refused(map::PINHOLES)(source)),
+            };
+            listeners.push(Listener {
+                port: data.port,
+                outcome,
+                client: (tally == Tally::Opened).then(|| data.key.client.into()),
+                waits,
+            });
+        }
+        listeners.sort_by_key(|listener| listener.port);
+        Ok(Some(listeners))
+    }
+
+    /// How many data ports had which outcome, over all CPUs, by the name of its [`Tally`]; `None`
+    /// where there is no guard.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn tallies(&self) -> Result<Option<BTreeMap<&'static str, u64>>, InspectError> {
+        let Some(guard) = &self.guard else {
+            return Ok(None);
+        };
+        let mut tallies = BTreeMap::new();
+        for (tally, name) in Tally::ALL {
+            let values = guard.tallies.get(&(tally as u32), 0);
+            let values = values.map_err(refused(map::TALLIES))?;
+            tallies.insert(name, values.iter().sum());
+        }
+        Ok(Some(tallies))
     }
 
     /// Every pinhole that waits. Those that open or close meanwhile may be missing or listed.
@@ -142,19 +312,57 @@ impl Tables {
     }
 }
 
-/// The maps that a process holds.
-fn maps_of(pid: u32) -> Result<Vec<MapInfo>, InspectError> {
+fn refused(map: &'static str) -> impl Fn(MapError) -> InspectError {
+    move |source| InspectError::Map {
+        map,
+        source: Box::new(source),
+    }
+}
+
+/// The maps that a program works on: name (the kernel keeps 15 bytes of it) and number.
+struct Maps(Vec<(String, u32)>);
+
+impl Maps {
+    fn of(program: &ProgramInfo) -> Result<Self, InspectError> {
+        let ids = program.map_ids().map_err(|source| InspectError::Program {
+            source: Box::new(source),
+        })?;
+        let named = ids.unwrap_or_default().into_iter().filter_map(|id| {
+            let info = MapInfo::from_id(id).ok()?;
+            Some((info.name_as_str()?.to_owned(), id))
+        });
+        Ok(Self(named.collect()))
+    }
+
+    fn id(&self, map: &str) -> Option<u32> {
+        let mut maps = self.0.iter();
+        maps.find_map(|(name, id)| (name == map).then_some(*id))
+    }
+}
+
+/// The programs that a process holds.
+fn programs_of(pid: u32) -> Result<Vec<ProgramInfo>, InspectError> {
     let path = Path::new("/proc").join(pid.to_string()).join("fdinfo");
     let entries = fs::read_dir(&path).map_err(|source| InspectError::Process {
         path: path.clone(),
         source,
     })?;
-    Ok(entries
+    let held: HashSet<u32> = entries
         .flatten()
         .filter_map(|entry| fs::read_to_string(entry.path()).ok())
+        .filter(|info| !info.contains("link_id:"))
         .filter_map(|info| {
-            let id = info.lines().find_map(|line| line.strip_prefix("map_id:"))?;
-            MapInfo::from_id(id.trim().parse().ok()?).ok()
+            let id = info
+                .lines()
+                .find_map(|line| line.strip_prefix("prog_id:"))?;
+            id.trim().parse().ok()
         })
+        .collect();
+    if held.is_empty() {
+        return Ok(Vec::new());
+    }
+    let loaded = loaded_programs().filter_map(Result::ok);
+    Ok(loaded
+        .filter(|program| held.contains(&program.id()))
         .collect())
 }

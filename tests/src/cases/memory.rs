@@ -31,6 +31,7 @@ pub struct Memory {
     rows: Vec<Row>,
     remembered: RefCell<Vec<Tuple>>,
     connections: Vec<Tuple>,
+    peers: Vec<Address>,
 }
 
 impl Memory {
@@ -70,6 +71,7 @@ impl Memory {
             rows,
             remembered: RefCell::new(host.remembered.map(tuple).into_iter().collect()),
             connections: Family::BOTH.map(host::connection).map(tuple).into(),
+            peers: Vec::new(),
         }
     }
 
@@ -104,6 +106,10 @@ impl World for Memory {
 
     fn is_local(&self, addr: &Address) -> bool {
         host::is_own((*addr).into())
+    }
+
+    fn is_peer(&self, client: &Address) -> bool {
+        self.peers.contains(client)
     }
 
     fn now_ns(&self) -> u64 {

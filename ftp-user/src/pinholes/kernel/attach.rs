@@ -3,7 +3,11 @@
 use std::{fmt, io, net::SocketAddr};
 
 use aya::programs::{
-    LinkOrder, ProgramError, TcAttachType, XdpMode, loaded_programs, tc::TcAttachOptions,
+    LinkOrder, ProgramError, TcAttachType, XdpMode,
+    links::{FdLink, LinkError},
+    loaded_programs,
+    tc::{SchedClassifierLink, SchedClassifierLinkId, TcAttachOptions},
+    xdp::{XdpLink, XdpLinkId},
 };
 
 use super::{
@@ -107,10 +111,30 @@ pub enum AttachError {
         /// aya's account.
         source: Box<ProgramError>,
     },
+    /// The attachment is none that goes with its descriptor.
+    #[error("the kernel attached {mode} to interface `{name}`, but not by a link")]
+    NoLink {
+        /// Its name.
+        name: String,
+        /// What was attached.
+        mode: Mode,
+        /// aya's account.
+        source: LinkError,
+    },
     /// A fault of the build.
     #[error(transparent)]
     Object(#[from] ObjectError),
 }
+
+/// A lock's link: the kernel detaches it when this is dropped, unless it is pinned.
+pub(super) struct Attached {
+    pub(super) index: u32,
+    pub(super) mode: Mode,
+    pub(super) link: FdLink,
+}
+
+/// The link of an earlier lock of that kind on the interface with that number, to be taken over.
+pub(super) type Predecessor<'a> = dyn Fn(u32, Mode) -> Option<FdLink> + 'a;
 
 /// The interfaces to lock: those named, or by themselves those that a control connection, and so
 /// its data connections, can come in by.
@@ -200,64 +224,113 @@ pub(super) fn lock(
     link: &Link,
     wanted: Attach,
     mark: bool,
-) -> Result<Locked, AttachError> {
+    predecessor: &Predecessor<'_>,
+) -> Result<(Locked, Vec<Attached>), AttachError> {
     let has_tcx = explain::kernel_is_at_least(6, 6);
     let (mut mode, mut why, may_change) = choose(link, wanted, has_tcx);
     if mark && mode == Mode::Generic {
         mode = Mode::Tcx;
         why = "in place of generic XDP, which cannot set `enforce.mark`".to_owned();
     }
-    let locked = match attach(object, link, mode) {
-        Ok(()) => Locked {
-            interface: link.name.clone(),
-            mode,
-            why,
-        },
+    let first = match attach(object, link, mode, predecessor) {
         Err(refused) if may_change => {
-            let mode = if has_tcx { Mode::Tcx } else { Mode::Generic };
-            attach(object, link, mode)?;
-            let why = format!("auto: native XDP is not to be had ({refused})");
-            Locked {
-                interface: link.name.clone(),
-                mode,
-                why,
-            }
+            mode = if has_tcx { Mode::Tcx } else { Mode::Generic };
+            why = format!("auto: native XDP is not to be had ({refused})");
+            attach(object, link, mode, predecessor)?
         }
-        Err(refused) => return Err(refused),
+        attached => attached?,
     };
-    if mark && locked.mode != Mode::Tcx {
-        attach(object, link, Mode::Tcx)?;
+    let mut attached = vec![first];
+    if mark && mode != Mode::Tcx {
+        attached.push(attach(object, link, Mode::Tcx, predecessor)?);
     }
-    Ok(locked)
+    let locked = Locked {
+        interface: link.name.clone(),
+        mode,
+        why,
+    };
+    Ok((locked, attached))
 }
 
-fn attach(object: &mut Object, link: &Link, mode: Mode) -> Result<(), AttachError> {
-    let attached = match mode {
-        Mode::Native => xdp(object, link, XdpMode::Driver)?,
-        Mode::Generic => xdp(object, link, XdpMode::Skb)?,
-        Mode::Tcx => tcx(object, link)?,
+fn attach(
+    object: &mut Object,
+    on: &Link,
+    mode: Mode,
+    predecessor: &Predecessor<'_>,
+) -> Result<Attached, AttachError> {
+    let index = on.index;
+    let mut link = None;
+    if let Some(old) = predecessor(index, mode) {
+        link = take_over(object, mode, old)?;
+    }
+    let link = match link {
+        Some(link) => link,
+        None => match mode {
+            Mode::Native => xdp(object, on, XdpMode::Driver)?,
+            Mode::Generic => xdp(object, on, XdpMode::Skb)?,
+            Mode::Tcx => tcx(object, on)?,
+        }
+        .map_err(|error| explain(on, mode, error))?,
     };
-    attached.map_err(|error| explain(link, mode, error))
+    let link = match link {
+        Taken::Xdp(link) => FdLink::try_from(link),
+        Taken::Tcx(link) => FdLink::try_from(link),
+    };
+    let link = link.map_err(|source| AttachError::NoLink {
+        name: on.name.clone(),
+        mode,
+        source,
+    })?;
+    Ok(Attached { index, mode, link })
+}
+
+/// A link, taken from its program: it is ours to keep or to drop.
+enum Taken {
+    Xdp(XdpLink),
+    Tcx(SchedClassifierLink),
 }
 
 fn xdp(
     object: &mut Object,
     link: &Link,
     mode: XdpMode,
-) -> Result<Result<(), ProgramError>, ObjectError> {
-    Ok(object
-        .xdp()?
-        .attach_to_if_index(link.index, mode)
-        .map(|_| ()))
+) -> Result<Result<Taken, ProgramError>, ObjectError> {
+    let program = object.xdp()?;
+    let attached = program.attach_to_if_index(link.index, mode);
+    Ok(attached.and_then(|id: XdpLinkId| program.take_link(id).map(Taken::Xdp)))
 }
 
-fn tcx(object: &mut Object, link: &Link) -> Result<Result<(), ProgramError>, ObjectError> {
+fn tcx(object: &mut Object, link: &Link) -> Result<Result<Taken, ProgramError>, ObjectError> {
     // First, so that what it drops costs the programs behind it nothing.
     let order = TcAttachOptions::TcxOrder(LinkOrder::first());
-    let attached = object
-        .tcx()?
-        .attach_with_options(&link.name, TcAttachType::Ingress, order);
-    Ok(attached.map(|_| ()))
+    let program = object.tcx()?;
+    let attached = program.attach_with_options(&link.name, TcAttachType::Ingress, order);
+    Ok(attached.and_then(|id: SchedClassifierLinkId| program.take_link(id).map(Taken::Tcx)))
+}
+
+/// Puts our program into a link that has another one: at no moment is there none. `None` where the
+/// link is no good any more: its interface has gone, and another one has its number.
+fn take_over(object: &mut Object, mode: Mode, old: FdLink) -> Result<Option<Taken>, ObjectError> {
+    let taken = match mode {
+        Mode::Native | Mode::Generic => {
+            let program = object.xdp()?;
+            XdpLink::try_from(old).ok().map(|link| {
+                let id = program.attach_to_link(link)?;
+                program.take_link(id).map(Taken::Xdp)
+            })
+        }
+        Mode::Tcx => {
+            let program = object.tcx()?;
+            SchedClassifierLink::try_from(old).ok().map(|link| {
+                let id = program.attach_to_link(link)?;
+                program.take_link(id).map(Taken::Tcx)
+            })
+        }
+    };
+    if let Some(Err(error)) = &taken {
+        tracing::debug!(%error, "an earlier lock cannot be taken over");
+    }
+    Ok(taken.and_then(Result::ok))
 }
 
 fn explain(link: &Link, mode: Mode, error: ProgramError) -> AttachError {

@@ -10,11 +10,13 @@ use aya::{
 use aya_log::EbpfLogger;
 use ftp_ebpf::{
     abi::{Event, EventKind},
+    guard::Tally,
     reason::Reason,
 };
 use log::Log;
 use tokio::{
     io::{Interest, unix::AsyncFd},
+    sync::mpsc,
     task::JoinSet,
 };
 
@@ -22,6 +24,16 @@ use super::object::{Object, ObjectError};
 
 /// Denials that one CPU may report in a second.
 const DENIALS_PER_SECOND: u32 = 16;
+
+/// What the guard is told beside the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// A control connection of this client was established.
+    Arrived(IpAddr),
+    /// This process serves several clients and has opened a data port for one of them, unknown
+    /// which.
+    Several(u32),
+}
 
 /// Grants every CPU its budget of reported denials.
 pub(super) fn grant(budget: &mut PerCpuArray<MapData, u32>) -> Result<(), MapError> {
@@ -36,15 +48,17 @@ pub(super) fn grant(budget: &mut PerCpuArray<MapData, u32>) -> Result<(), MapErr
 }
 
 /// Logs what the kernel half tells, for as long as the daemon lives; with `debug`, also the debug
-/// messages that its programs were then loaded with.
+/// messages that its programs were then loaded with. `guard` is told what concerns it; where it does
+/// not keep up, it is not told, and must look for itself now and then.
 pub(super) fn start(
     object: &mut Object,
     tasks: &mut JoinSet<()>,
     debug: bool,
+    guard: Option<mpsc::Sender<Heard>>,
 ) -> Result<(), ObjectError> {
     let events = object.events()?;
     tasks.spawn(async move {
-        if let Err(error) = log(events).await {
+        if let Err(error) = log(events, guard).await {
             tracing::error!(%error, "events of the kernel half are no longer logged");
         }
     });
@@ -57,14 +71,16 @@ pub(super) fn start(
     Ok(())
 }
 
-async fn log(events: RingBuf<MapData>) -> io::Result<()> {
+async fn log(events: RingBuf<MapData>, guard: Option<mpsc::Sender<Heard>>) -> io::Result<()> {
     // SAFETY: a RingBuf owns one open descriptor, its map's, for as long as it lives.
     let mut events = unsafe { AsyncFd::register_with_interest(events, Interest::READABLE) }?;
     loop {
         let mut ready = events.readable_mut().await?;
         while let Some(bytes) = ready.get_inner_mut().next() {
-            if let Some(event) = read(&bytes) {
-                tell(&event);
+            let Some(event) = read(&bytes) else { continue };
+            tell(&event);
+            if let (Some(guard), Some(heard)) = (&guard, heard(&event)) {
+                let _ = guard.try_send(heard);
             }
         }
         ready.clear_ready();
@@ -91,6 +107,22 @@ fn read(bytes: &[u8]) -> Option<Event> {
     Some(unsafe { bytes.as_ptr().cast::<Event>().read_unaligned() })
 }
 
+fn heard(event: &Event) -> Option<Heard> {
+    match EventKind::from_u32(event.kind)? {
+        EventKind::Arrived => Some(Heard::Arrived(event.tuple.client.into())),
+        EventKind::Unresolved => {
+            let (tally, _) = Tally::from_number(event.reason)?;
+            (tally == Tally::Several).then_some(Heard::Several(process(event)))
+        }
+        EventKind::Opened | EventKind::Claimed | EventKind::Denied => None,
+    }
+}
+
+/// The process that a guard's event is about.
+fn process(event: &Event) -> u32 {
+    (event.session >> 32) as u32
+}
+
 fn tell(event: &Event) {
     let tuple = event.tuple;
     let client = IpAddr::from(tuple.client);
@@ -106,6 +138,18 @@ fn tell(event: &Event) {
             tracing::debug!(session, %client, client_port, port, "pinhole claimed");
         }
         Some(EventKind::Denied) => tracing::debug!(%client, client_port, port, reason, "denied"),
+        Some(EventKind::Arrived) => tracing::debug!(%client, port, "control connection"),
+        Some(EventKind::Unresolved) => {
+            let why = match Tally::from_number(event.reason) {
+                Some((Tally::Shared, _)) => "is open to every client with a control connection",
+                Some((Tally::NoControl, _)) => "stays shut: the process has no control connection",
+                Some((Tally::Several, _)) => "stays shut: the process serves several clients",
+                Some((Tally::TableFull, _)) => "stays shut: the table is full (max_pinholes)",
+                Some((Tally::Duplicate, _)) => "is another listener's already",
+                Some((Tally::Opened, _)) | None => "is not understood",
+            };
+            tracing::warn!(pid = process(event), "data port {port} {why}");
+        }
         None => tracing::debug!(kind = event.kind, "an event of an unknown kind"),
     }
 }

@@ -66,6 +66,23 @@ pub enum StartError {
         /// aya's account.
         source: Box<ProgramError>,
     },
+    /// Its attachment does not go with its descriptor.
+    #[error("the kernel watches the tracepoint {event}, but not by a link: that needs Linux 5.15")]
+    TracepointLink {
+        /// Its category and name.
+        event: String,
+        /// aya's account.
+        source: aya::programs::links::LinkError,
+    },
+    /// The guard does not see what it should.
+    #[error(transparent)]
+    SelfTest(#[from] super::guard::SelfTestError),
+    /// What is to go on without the daemon cannot be kept.
+    #[error(transparent)]
+    Pins(#[from] super::guard::PinsError),
+    /// The network namespace could not be found out.
+    #[error(transparent)]
+    GuardedNamespace(#[from] super::guard::NamespaceError),
     /// The socket lookup program could not be attached.
     #[error("cannot attach the socket lookup program to this network namespace")]
     Steer(#[source] Box<ProgramError>),

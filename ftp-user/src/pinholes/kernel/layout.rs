@@ -43,6 +43,7 @@ pub(super) fn of_running_kernel() -> Result<Layout, LayoutError> {
     let at = |structure, path| offset(&types, structure, path);
     Ok(Layout {
         task_files: at("task_struct", "files")?,
+        task_start_time: at("task_struct", "start_time")?,
         files_fdt: at("files_struct", "fdt")?,
         fdtable_max_fds: at("fdtable", "max_fds")?,
         fdtable_fd: at("fdtable", "fd")?,

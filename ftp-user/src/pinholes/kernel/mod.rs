@@ -18,27 +18,27 @@ mod store;
 mod table;
 mod upkeep;
 
-use std::{fmt, fs::File, net::IpAddr, sync::Arc};
+use std::{collections::HashSet, fmt, fs::File, net::IpAddr, sync::Arc};
 
-use ftp_ebpf::abi::ClientMask;
 use tokio::task::JoinSet;
 
 pub use self::{
     acceptor::AcceptorError,
     attach::{AttachError, Locked, Mode},
     explain::StartError,
-    guard::{Guard, GuardOptions, MAX_CONTROL_PORTS},
+    guard::{Guard, GuardOptions, NamespaceError, PinsError, SelfTestError, enter, pinned_layouts},
     host::HostError,
     layout::LayoutError,
     object::{GuardSettings, Object, ObjectError, Settings},
     shared_ports::{Set, SharedPorts},
 };
-pub(in crate::pinholes) use self::{clock::monotonic_ns, table::Hole};
 use self::{
+    attach::Attached,
     store::KernelStore,
     table::{Table, Timing},
     upkeep::{Situation, Upkeep},
 };
+pub(in crate::pinholes) use self::{clock::monotonic_ns, table::Hole};
 use crate::{
     config::{Config, PortSet},
     pinholes::{OpenError, SessionId},
@@ -48,6 +48,7 @@ use crate::{
 pub(in crate::pinholes) struct Kernel {
     table: Arc<Table>,
     locked: Vec<Locked>,
+    _locks: Vec<Attached>,
     /// Accepting, logging, housekeeping; end with this.
     _tasks: JoinSet<()>,
     /// Every program and its links; detached when dropped, after the tasks.
@@ -67,17 +68,8 @@ impl Kernel {
     /// session may promise is in place.
     pub(in crate::pinholes) async fn start(config: &Config) -> Result<Self, StartError> {
         let enforce = &config.enforce;
-        let debug = tracing::enabled!(tracing::Level::TRACE);
-        let mut object = Object::load(&Settings {
-            client_mask: ClientMask::from_prefixes(
-                enforce.client_prefix_v4,
-                enforce.client_prefix_v6,
-            ),
-            mark: enforce.mark.map_or(0, std::num::NonZero::get),
-            max_pinholes: enforce.max_pinholes,
-            debug,
-            guard: None,
-        })?;
+        let settings = Settings::of(enforce, None);
+        let mut object = Object::load(&settings)?;
         let mut tasks = JoinSet::new();
 
         let ports = Arc::new(object.ports()?);
@@ -94,6 +86,7 @@ impl Kernel {
                 stray: enforce.stray,
                 bridged,
                 dry_run: false,
+                admit_peers: false,
             },
             &links,
         )?;
@@ -103,8 +96,8 @@ impl Kernel {
             connect: config.passive.connect_timeout,
             port: config.passive.port_timeout,
         };
-        let mask = ClientMask::from_prefixes(enforce.client_prefix_v4, enforce.client_prefix_v6);
-        let table = Table::new(config.passive.ports.clone(), mask, timing, Box::new(store));
+        let ports = config.passive.ports.clone();
+        let table = Table::new(ports, settings.client_mask, timing, Box::new(store));
 
         for listener in acceptor::listen(&mut object.listeners()?, &config.passive.ports)? {
             let table = Arc::clone(&table);
@@ -114,19 +107,18 @@ impl Kernel {
                 }
             });
         }
-        events::start(&mut object, &mut tasks, debug)?;
+        events::start(&mut object, &mut tasks, settings.debug, None)?;
         tasks.spawn(upkeep.run(Some(Arc::clone(&table))));
 
         steer(&mut object)?;
-        others::warn(&config.passive.ports, "passive.ports =");
-        let mut locked = Vec::with_capacity(chosen.len());
+        others::warn(&config.passive.ports, "passive.ports =", &HashSet::new());
+        let (mut locked, mut locks) = (Vec::with_capacity(chosen.len()), Vec::new());
         for link in chosen {
-            locked.push(attach::lock(
-                &mut object,
-                link,
-                enforce.attach,
-                enforce.mark.is_some(),
-            )?);
+            let marks = enforce.mark.is_some();
+            let nobody = &|_, _| None;
+            let (done, links) = attach::lock(&mut object, link, enforce.attach, marks, nobody)?;
+            locked.push(done);
+            locks.extend(links);
         }
         for Locked {
             interface,
@@ -139,6 +131,7 @@ impl Kernel {
         Ok(Self {
             table,
             locked,
+            _locks: locks,
             _tasks: tasks,
             _object: object,
         })

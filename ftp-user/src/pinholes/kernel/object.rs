@@ -1,15 +1,17 @@
 //! The eBPF object: loaded, its read-only settings set, its maps and programs handed out by type.
 
-use std::{io, os::fd::AsFd as _};
+use std::{io, num::NonZero, os::fd::AsFd as _, path::Path};
 
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf, SockMap},
+    pin::PinError,
     programs::{Program, ProgramError, SchedClassifier, SkLookup, TracePoint, Xdp},
 };
-use ftp_ebpf::abi::{self, Address, ClientMask, DataPort, Layout, Pinhole, PinholeKey};
+use ftp_ebpf::abi::{self, Address, ClientMask, Data, DataPort, Layout, Pinhole, PinholeKey};
 
 use super::shared_ports::SharedPorts;
+use crate::config::Enforce;
 
 /// Built by the build script from the `ftp-ebpf` package.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/pinhole-ebpf"));
@@ -35,10 +37,24 @@ pub struct Settings {
 pub struct GuardSettings {
     /// Where the running kernel keeps what is read.
     pub layout: Layout,
-    /// Ports of control connections, 0 for none.
-    pub control_ports: [u16; 8],
     /// Inode number of the network namespace.
     pub namespace: u32,
+}
+
+impl Settings {
+    /// What the configuration says, for a server of our own or for a guard.
+    pub fn of(enforce: &Enforce, guard: Option<GuardSettings>) -> Self {
+        Self {
+            client_mask: ClientMask::from_prefixes(
+                enforce.client_prefix_v4,
+                enforce.client_prefix_v6,
+            ),
+            mark: enforce.mark.map_or(0, NonZero::get),
+            max_pinholes: enforce.max_pinholes,
+            debug: tracing::enabled!(tracing::Level::TRACE),
+            guard,
+        }
+    }
 }
 
 impl Default for Settings {
@@ -88,6 +104,14 @@ pub enum ObjectError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// A map could not be pinned.
+    #[error("cannot pin the eBPF map `{map}`")]
+    Pin {
+        /// Its name.
+        map: String,
+        /// aya's account.
+        source: Box<PinError>,
+    },
     /// The object that this binary carries lacks something: a fault of the build.
     #[error("the eBPF object in this binary has no `{0}`: rebuild it with `cargo xtask build`")]
     Missing(&'static str),
@@ -100,19 +124,40 @@ impl Object {
     ///
     /// What the kernel refused; `EPERM` where a capability is missing.
     pub fn load(settings: &Settings) -> Result<Self, ObjectError> {
+        Self::load_over(settings, None)
+    }
+
+    /// The same, with the maps that an earlier guard of the same layout has pinned in a folder, as
+    /// [`Object::pin_maps`] does.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Object::load`].
+    pub fn load_over(settings: &Settings, pins: Option<&Path>) -> Result<Self, ObjectError> {
         let (mask_v4, mask_v6) = (settings.client_mask.v4, settings.client_mask.v6);
         // aya-log's level: 0 is below "error", everything is compiled out by the verifier.
         let log_level: u8 = if settings.debug { 4 } else { 0 };
         let guard = settings.guard.unwrap_or_default();
-        let ebpf = EbpfLoader::new()
+        let mut loader = EbpfLoader::new();
+        loader
             .override_global(abi::global::CLIENT_MASK_V4, &mask_v4, true)
             .override_global(abi::global::CLIENT_MASK_V6, &mask_v6, true)
             .override_global(abi::global::MARK, &settings.mark, true)
             .override_global("AYA_LOG_LEVEL", &log_level, true)
             .override_global(abi::global::LAYOUT, &guard.layout, true)
-            .override_global(abi::global::CONTROL_PORTS, &guard.control_ports, true)
             .override_global(abi::global::NAMESPACE, &guard.namespace, true)
-            .map_max_entries(abi::map::PINHOLES, settings.max_pinholes)
+            .map_max_entries(abi::map::PINHOLES, settings.max_pinholes);
+        if settings.guard.is_none() {
+            for map in abi::map::LARGE_OF_GUARD {
+                loader.map_max_entries(map, 1);
+            }
+        }
+        if let Some(folder) = pins {
+            for map in abi::map::KEPT {
+                loader.map_pin_path(map, folder.join(map));
+            }
+        }
+        let ebpf = loader
             .load(OBJECT)
             .map_err(|error| ObjectError::Load(Box::new(error)))?;
         let mut object = Self { ebpf };
@@ -129,6 +174,24 @@ impl Object {
             object.load_program(abi::program::STEER, |program: &mut SkLookup| program.load())?;
         }
         Ok(object)
+    }
+
+    /// Pins the maps that another object can be loaded over into a folder of a bpffs. Before any of
+    /// them is taken.
+    ///
+    /// # Errors
+    ///
+    /// [`ObjectError::Pin`], [`ObjectError::Missing`].
+    pub fn pin_maps(&self, folder: &Path) -> Result<(), ObjectError> {
+        for name in abi::map::KEPT {
+            let map = self.ebpf.map(name).ok_or(ObjectError::Missing(name))?;
+            map.pin(folder.join(name))
+                .map_err(|source| ObjectError::Pin {
+                    map: name.to_owned(),
+                    source: Box::new(source),
+                })?;
+        }
+        Ok(())
     }
 
     /// The XDP program.
@@ -174,6 +237,33 @@ impl Object {
     /// As for [`Object::pinholes`].
     pub fn range(&mut self) -> Result<Array<MapData, u64>, ObjectError> {
         self.take(abi::map::RANGE)
+    }
+
+    /// The guard's ports of control connections.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Object::pinholes`].
+    pub fn control_ports(&mut self) -> Result<Array<MapData, u64>, ObjectError> {
+        self.take(abi::map::CONTROL_PORTS)
+    }
+
+    /// The guard's sockets that listen for data connections.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Object::pinholes`].
+    pub fn data_ports(&mut self) -> Result<HashMap<MapData, u64, Data>, ObjectError> {
+        self.take(abi::map::DATA_PORTS)
+    }
+
+    /// The guard's clients with a control connection.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Object::pinholes`].
+    pub fn peers(&mut self) -> Result<HashMap<MapData, Address, u8>, ObjectError> {
+        self.take(abi::map::PEERS)
     }
 
     /// The guard's listeners that were there before it.

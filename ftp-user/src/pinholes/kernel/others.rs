@@ -1,5 +1,7 @@
 //! Other programs' listeners on guarded ports: they become unreachable, so they are named.
 
+use std::collections::HashSet;
+
 use super::proc_net::{self, Process, State, TcpSocket};
 use crate::config::PortSet;
 
@@ -26,9 +28,11 @@ pub(super) fn listeners(guarded: &PortSet) -> Vec<(TcpSocket, Option<Process>)> 
 }
 
 /// Says which services lose their clients: better said than searched for. `option` is how ports
-/// are named where the administrator sets them.
-pub(super) fn warn(guarded: &PortSet, option: &str) {
-    for (socket, process) in listeners(guarded) {
+/// are named where the administrator sets them; `open` are those that keep their clients.
+pub(super) fn warn(guarded: &PortSet, option: &str, open: &HashSet<u16>) {
+    let mut shut = listeners(guarded);
+    shut.retain(|(socket, _)| !open.contains(&socket.local.port()));
+    for (socket, process) in shut {
         let who = match process {
             Some(Process { pid, name }) => format!("{name} (pid {pid})"),
             None => "an unknown process".to_owned(),

@@ -32,9 +32,9 @@ pub(super) struct Process {
     pub(super) name: String,
 }
 
-/// Every TCP socket that listens or is connected.
+/// Every TCP socket that listens or is connected, in the network namespace of this thread.
 pub(super) fn sockets() -> Vec<TcpSocket> {
-    ["/proc/net/tcp", "/proc/net/tcp6"]
+    ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"]
         .into_iter()
         // A kernel without IPv6 has no second table.
         .filter_map(|table| fs::read_to_string(table).ok())
@@ -70,6 +70,11 @@ pub(super) fn holders() -> HashMap<u64, Vec<Process>> {
         }
     }
     holders
+}
+
+/// The sockets among a process's descriptors, by inode.
+pub(super) fn sockets_of_process(pid: u32) -> io::Result<Vec<u64>> {
+    sockets_of(&Path::new("/proc").join(pid.to_string()).join("fd"))
 }
 
 fn sockets_of(descriptors: &Path) -> io::Result<Vec<u64>> {

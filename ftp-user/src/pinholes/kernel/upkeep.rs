@@ -41,6 +41,8 @@ pub(super) struct Situation {
     pub(super) bridged: bool,
     /// Nothing is dropped.
     pub(super) dry_run: bool,
+    /// The guard admits every client with a control connection where it knows no better.
+    pub(super) admit_peers: bool,
 }
 
 impl Upkeep {
@@ -161,8 +163,12 @@ fn policy(situation: Situation, forwards: bool) -> u64 {
         stray,
         bridged,
         dry_run,
+        admit_peers,
     } = situation;
     let mut bits = if dry_run { policy::DRY_RUN } else { 0 };
+    if admit_peers {
+        bits |= policy::ADMIT_PEERS;
+    }
     if forwards || bridged {
         bits |= policy::CHECK_LOCAL;
     }
@@ -190,6 +196,7 @@ mod tests {
                     stray,
                     bridged,
                     dry_run,
+                    admit_peers: false,
                 },
                 forwards,
             )

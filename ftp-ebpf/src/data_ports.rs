@@ -1,0 +1,318 @@
+//! The negotiator for servers that know nothing of us: opens a pinhole inside the listen(2) call of
+//! an FTP server's data port, before the server can name it, and takes it away when its connection
+//! has come or its listener goes. Whose it is decides `guard.rs` in the library.
+
+use core::{
+    intrinsics::{AtomicOrdering::SeqCst, atomic_and, atomic_or, atomic_xadd},
+    ptr,
+};
+
+use aya_ebpf::{
+    bindings::BPF_NOEXIST,
+    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
+};
+use ftp_ebpf::{
+    abi::{
+        Claim, ClientMask, Data, DataPort, Event, EventKind, Pinhole, PinholeKey, Ports, Tuple,
+        policy,
+    },
+    guard::{self, Birth, Listener, Tally},
+    reason::Reason,
+};
+
+use crate::{
+    guard_maps::{DATA_PORT_COUNTS, DATA_PORTS, LAST_READ, RANGE, SEEDED, TALLIES, has_port},
+    maps::{CLIENT_MASK_V4, CLIENT_MASK_V6, EVENTS, PINHOLES, PORTS},
+    report, sockets,
+};
+
+const EEXIST: i32 = 17;
+
+/// In process context, inside listen(2).
+#[inline(always)]
+pub(crate) fn listening(socket: u64, listener: &Listener) {
+    // The control port itself is everybody's.
+    if sockets::is_control_port(listener.port) || !sockets::is_in_namespace(socket) {
+        return;
+    }
+    // While one guard takes over from another, both are told of every listener.
+    if let Some(known) = DATA_PORTS.get_ptr(socket) {
+        // SAFETY: points to a value of the map.
+        if unsafe { (*known).port } == listener.port {
+            return;
+        }
+    }
+    let thread = bpf_get_current_pid_tgid();
+    let last_read = LAST_READ.get_ptr(thread).and_then(|read| {
+        // SAFETY: points to a value of the map; only this thread writes its own entry.
+        sockets::still(unsafe { &*read })
+    });
+    let birth = guard::birth(
+        last_read,
+        sockets::control_connections,
+        has_port(&RANGE, listener.port),
+        policy() & policy::ADMIT_PEERS != 0,
+    );
+    let (key, client, opened) = match birth {
+        Birth::Foreign => return,
+        Birth::Opened(control) => (
+            guard::key(&control, listener, mask().apply(control.client)),
+            control.client,
+            Tally::Opened,
+        ),
+        Birth::Shared(_) => {
+            let key = PinholeKey::of_peers(listener.port.to_be());
+            (key, key.client, Tally::Shared)
+        }
+        Birth::Shut(why) => {
+            let key = PinholeKey::default();
+            return settle(socket, listener, &key, 0, why.into());
+        }
+    };
+    // The upper half tells the administrator which process it was.
+    // SAFETY: no arguments.
+    let session = (thread & !0xffff_ffff) | (unsafe { bpf_ktime_get_ns() } & 0xffff_ffff);
+    let row = Pinhole {
+        session,
+        deadline_ns: u64::MAX,
+        claim: Claim::FREE,
+    };
+    match PINHOLES.insert(key, row, u64::from(BPF_NOEXIST)) {
+        Ok(()) => {
+            settle(socket, listener, &key, session, opened);
+            let tuple = Tuple {
+                client,
+                server: key.server,
+                client_port_be: 0,
+                server_port_be: key.port_be,
+            };
+            send(EventKind::Opened, Reason::PinholeSyn as u32, session, tuple);
+        }
+        Err(error) => {
+            let why = if error == -EEXIST {
+                Tally::Duplicate
+            } else {
+                Tally::TableFull
+            };
+            settle(socket, listener, &PinholeKey::default(), 0, why);
+        }
+    }
+}
+
+/// From now on, and until its socket closes, the port is shut but for its pinhole, if it has one.
+#[inline(always)]
+fn settle(socket: u64, listener: &Listener, key: &PinholeKey, session: u64, tally: Tally) {
+    count(tally);
+    let port = listener.port;
+    let data = Data {
+        key: *key,
+        port,
+        tally: tally as u16,
+        session,
+    };
+    if DATA_PORTS.insert(socket, data, 0).is_ok() {
+        if let Some(count) = DATA_PORT_COUNTS.get_ptr_mut(port.into()) {
+            add(count, 1);
+        }
+        set_port(port, true);
+    }
+    if tally != Tally::Opened && report::spend_denial() {
+        let tuple = Tuple {
+            server: listener.address,
+            server_port_be: port.to_be(),
+            ..Tuple::default()
+        };
+        let process = bpf_get_current_pid_tgid() & !0xffff_ffff;
+        send(EventKind::Unresolved, tally as u32, process, tuple);
+    }
+}
+
+#[inline(always)]
+pub(crate) fn closed(socket: u64, place: DataPort) {
+    let Some(data) = DATA_PORTS.get_ptr(socket) else {
+        return closed_seeded(socket, place);
+    };
+    // SAFETY: points to a value of the map, which only this socket's close removes.
+    let data = unsafe { *data };
+    let _ = DATA_PORTS.remove(socket);
+    remove_row(&data.key, data.session);
+    let port = data.port;
+    if let Some(count) = DATA_PORT_COUNTS.get_ptr_mut(port.into())
+        && add(count, u32::MAX) == 1
+    {
+        set_port(port, false);
+        // Another socket may have begun to listen in between, and set what was just cleared.
+        // SAFETY: points to a value of the map.
+        if unsafe { count.read_volatile() } != 0 {
+            set_port(port, true);
+        }
+    }
+}
+
+/// The listener was there before the guard, whose socket is not known by its address.
+#[inline(always)]
+fn closed_seeded(socket: u64, place: DataPort) {
+    if !sockets::is_in_namespace(socket) {
+        return;
+    }
+    if let Some(key) = SEEDED.get_ptr(place) {
+        // SAFETY: points to a value of the map.
+        let key = unsafe { *key };
+        let _ = PINHOLES.remove(key);
+        let _ = SEEDED.remove(place);
+        let port = place.port as u16;
+        // SAFETY: points to a value of the map.
+        let unused = DATA_PORT_COUNTS
+            .get_ptr(place.port)
+            .is_none_or(|count| unsafe { count.read_volatile() } == 0);
+        if unused {
+            set_port(port, false);
+        }
+    }
+}
+
+/// The handshake is complete: the pinhole has done its work, the connection is the kernel's.
+#[inline(always)]
+pub(crate) fn accepted(socket: u64, tuple: &Tuple) {
+    let port = u16::from_be(tuple.server_port_be);
+    if sockets::is_control_port(port) {
+        if sockets::is_in_namespace(socket) {
+            send(EventKind::Arrived, 0, 0, *tuple);
+        }
+        return;
+    }
+    let Some(ports) = PORTS.get_ptr(0) else {
+        return;
+    };
+    // SAFETY: points into the map's only value; the index is below its bound.
+    let word = unsafe {
+        let words = ptr::addr_of!((*ports).waiting).cast::<u64>();
+        words
+            .add(Ports::word(port) & (Ports::WORDS - 1))
+            .read_volatile()
+    };
+    // Other namespaces may have the very same addresses.
+    if word & Ports::bit(port) == 0 || !sockets::is_in_namespace(socket) {
+        return;
+    }
+    for key in [
+        tuple.key(&mask()),
+        PinholeKey::of_peers(tuple.server_port_be),
+    ] {
+        if remove_taken(&key, tuple.client_port_be) {
+            return;
+        }
+    }
+}
+
+/// Removes the pinhole that a connection has come by; says whether that was it.
+#[inline(always)]
+fn remove_taken(key: &PinholeKey, client_port_be: u16) -> bool {
+    let Some(row) = PINHOLES.get_ptr(key) else {
+        return false;
+    };
+    // SAFETY: a row stays mapped until the program ends (RCU).
+    let claim = unsafe { ptr::addr_of!((*row).claim).read_volatile() };
+    // Free where no lock stands in front: loopback, or an interface that was left out.
+    let taken = claim == Claim::FREE || claim.is_by(client_port_be);
+    if taken {
+        let _ = PINHOLES.remove(key);
+    }
+    taken
+}
+
+#[inline(always)]
+fn remove_row(key: &PinholeKey, session: u64) {
+    let Some(row) = PINHOLES.get_ptr(key) else {
+        return;
+    };
+    // SAFETY: as above.
+    if unsafe { ptr::addr_of!((*row).session).read_volatile() } == session {
+        let _ = PINHOLES.remove(key);
+    }
+}
+
+/// Marks a port as guarded and waiting, or as neither; the range stays guarded.
+#[inline(always)]
+fn set_port(port: u16, open: bool) {
+    let Some(ports) = PORTS.get_ptr_mut(0) else {
+        return;
+    };
+    let (index, bit) = (Ports::word(port) & (Ports::WORDS - 1), Ports::bit(port));
+    // SAFETY: points into the map's only value; the index is below its bound.
+    let (guarded, waiting) = unsafe {
+        (
+            ptr::addr_of_mut!((*ports).guarded).cast::<u64>().add(index),
+            ptr::addr_of_mut!((*ports).waiting).cast::<u64>().add(index),
+        )
+    };
+    if open {
+        set(guarded, bit);
+        set(waiting, bit);
+    } else {
+        clear(waiting, bit);
+        if !has_port(&RANGE, port) {
+            clear(guarded, bit);
+        }
+    }
+}
+
+#[inline(always)]
+fn mask() -> ClientMask {
+    ClientMask {
+        v4: CLIENT_MASK_V4.load(),
+        v6: CLIENT_MASK_V6.load(),
+    }
+}
+
+#[inline(always)]
+fn policy() -> u64 {
+    // SAFETY: points into the map's only value, whose words userspace writes whole.
+    PORTS.get_ptr(0).map_or(0, |ports| unsafe {
+        ptr::addr_of!((*ports).policy).read_volatile()
+    })
+}
+
+#[inline(always)]
+fn count(tally: Tally) {
+    if let Some(count) = TALLIES.get_ptr_mut(u32::from(tally as u16)) {
+        // SAFETY: this CPU's own slot of the map.
+        unsafe { *count += 1 };
+    }
+}
+
+#[inline(always)]
+fn send(kind: EventKind, reason: u32, session: u64, tuple: Tuple) {
+    let Some(mut entry) = EVENTS.reserve::<Event>(0) else {
+        return;
+    };
+    entry.write(Event {
+        // SAFETY: no arguments.
+        time_ns: unsafe { bpf_ktime_get_ns() },
+        session,
+        kind: kind as u32,
+        reason,
+        tuple,
+        zero: 0,
+    });
+    entry.submit(0);
+}
+
+/// Adds, and returns what was there before.
+#[inline(always)]
+fn add(value: *mut u32, by: u32) -> u32 {
+    // SAFETY: callers pass a value of a map, aligned and mapped while the program runs.
+    unsafe { atomic_xadd::<u32, u32, { SeqCst }>(value, by) }
+}
+
+#[inline(always)]
+fn set(word: *mut u64, bit: u64) {
+    // SAFETY: as for `add`.
+    unsafe { atomic_or::<u64, u64, { SeqCst }>(word, bit) };
+}
+
+#[inline(always)]
+fn clear(word: *mut u64, bit: u64) {
+    // SAFETY: as for `add`.
+    unsafe { atomic_and::<u64, u64, { SeqCst }>(word, !bit) };
+}

@@ -1,0 +1,282 @@
+//! Servers that serve many clients in one process (pyftpdlib). Which of them a data port is for
+//! tells only what the process read last; watching that costs every TCP receive on the host
+//! something, and so it is watched only while there is such a server.
+//!
+//! The sign is a process with control connections of two clients at once. A server that forks has
+//! none: its parent gives a connection away before it takes the next.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    path::Path,
+    time::Duration,
+};
+
+use aya::programs::links::FdLink;
+use ftp_ebpf::abi::program;
+use tokio::time::Instant;
+
+use super::{
+    super::{
+        Object,
+        proc_net::{self, Process, State, TcpSocket},
+    },
+    Census,
+    pins::Pins,
+    watch,
+};
+use crate::config::PortSet;
+
+/// When to look after a control connection has come: the server has not accepted it yet.
+const LOOKS: [Duration; 4] = [
+    Duration::from_millis(1),
+    Duration::from_millis(20),
+    Duration::from_millis(200),
+    Duration::from_secs(1),
+];
+/// Between two looks, however many connections come.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How often all processes are searched for servers, at most.
+const SEARCH: Duration = Duration::from_secs(10);
+/// Its listener and two connections.
+const FEWEST_SOCKETS: usize = 3;
+
+/// Watches reads while it must.
+pub(super) struct Crowd {
+    control_ports: PortSet,
+    /// Processes that serve several clients. The tracepoint is attached while there are any.
+    crowded: HashSet<u32>,
+    link: Option<FdLink>,
+    /// Kernels before 6.3 have no such tracepoint.
+    impossible: bool,
+    /// Processes that listen on a control port.
+    servers: Vec<u32>,
+    searched: Instant,
+    looks: Looks,
+}
+
+impl Crowd {
+    /// From what is there now.
+    pub(super) fn new(control_ports: &PortSet, census: &Census) -> Self {
+        let now = Instant::now();
+        Self {
+            control_ports: control_ports.clone(),
+            crowded: crowded(&census.sockets, &census.holders, control_ports),
+            link: None,
+            impossible: false,
+            servers: servers(census, control_ports),
+            searched: now,
+            looks: Looks::new(now),
+        }
+    }
+
+    /// A control connection has come.
+    pub(super) fn arrived(&mut self) {
+        if self.link.is_none() && !self.impossible {
+            self.looks.arrived(Instant::now());
+        }
+    }
+
+    /// The kernel half has met a process with several clients.
+    pub(super) fn met(&mut self, pid: u32) {
+        self.crowded.insert(pid);
+    }
+
+    /// When to look next; call [`Crowd::look`] then.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.looks.due
+    }
+
+    /// Looks at the servers' descriptors.
+    pub(super) fn look(&mut self) {
+        let now = Instant::now();
+        self.looks.looked(now);
+        let mut sockets = None;
+        let mut gone = self.servers.is_empty();
+        for &pid in &self.servers {
+            let Ok(held) = proc_net::sockets_of_process(pid) else {
+                gone = true;
+                continue;
+            };
+            if held.len() < FEWEST_SOCKETS {
+                continue;
+            }
+            let sockets = sockets.get_or_insert_with(proc_net::sockets);
+            let held: HashSet<u64> = held.into_iter().collect();
+            let held = sockets.iter().filter(|socket| held.contains(&socket.inode));
+            if clients(held, &self.control_ports).len() > 1 {
+                self.crowded.insert(pid);
+            }
+        }
+        if gone && now.duration_since(self.searched) >= SEARCH {
+            self.searched = now;
+            let census = Census::take();
+            self.servers = servers(&census, &self.control_ports);
+            let found = crowded(&census.sockets, &census.holders, &self.control_ports);
+            self.crowded.extend(found);
+        }
+    }
+
+    /// Attaches or detaches, as there are such servers or not; `pins` keep it when the daemon ends.
+    pub(super) fn settle(&mut self, object: &mut Object, pins: Option<&Pins>) {
+        self.crowded
+            .retain(|pid| Path::new("/proc").join(pid.to_string()).exists());
+        if self.crowded.is_empty() {
+            if self.link.take().is_some() {
+                if let Some(pins) = pins {
+                    pins.remove(Pins::READS);
+                }
+                tracing::info!("no process serves several clients any more: reads are not watched");
+            }
+            return;
+        }
+        if self.link.is_some() || self.impossible {
+            return;
+        }
+        let attached = watch(object, program::GUARD_READ, "sock_recv_length");
+        match attached.and_then(|link| Pins::keep(pins, link, Pins::READS)) {
+            Ok(link) => {
+                self.link = Some(link);
+                let pids: Vec<_> = self.crowded.iter().map(u32::to_string).collect();
+                tracing::info!(
+                    "process {} serves several clients: which one it read from last is watched \
+                     from now on",
+                    pids.join(", ")
+                );
+            }
+            Err(error) => {
+                self.impossible = true;
+                tracing::warn!(
+                    "{error}; this tracepoint came with Linux 6.3. Without it, a server that \
+                     serves several clients in one process keeps its data ports shut"
+                );
+            }
+        }
+    }
+}
+
+/// When to look at the servers.
+struct Looks {
+    due: Option<Instant>,
+    next: usize,
+    last: Instant,
+}
+
+impl Looks {
+    fn new(now: Instant) -> Self {
+        Self {
+            due: None,
+            next: 0,
+            last: now,
+        }
+    }
+
+    fn arrived(&mut self, now: Instant) {
+        // One that is due is not put off: connections may never stop coming.
+        if self.due.is_none() {
+            self.due = Some((now + LOOKS[0]).max(self.last + PAUSE));
+        }
+        self.next = 1;
+    }
+
+    fn looked(&mut self, now: Instant) {
+        self.last = now;
+        self.due = LOOKS.get(self.next).map(|later| now + *later);
+        self.next += 1;
+    }
+}
+
+/// The clients of the control connections among these sockets, each with the address it talks to.
+fn clients<'a>(
+    sockets: impl Iterator<Item = &'a TcpSocket>,
+    control_ports: &PortSet,
+) -> HashSet<(IpAddr, IpAddr)> {
+    sockets
+        .filter(|socket| socket.state == State::Connected)
+        .filter(|socket| control_ports.contains(socket.local.port()))
+        .map(|socket| (socket.remote.ip(), socket.local.ip()))
+        .collect()
+}
+
+fn crowded(
+    sockets: &[TcpSocket],
+    holders: &HashMap<u64, Vec<Process>>,
+    control_ports: &PortSet,
+) -> HashSet<u32> {
+    let mut held: HashMap<u32, Vec<&TcpSocket>> = HashMap::new();
+    for socket in sockets {
+        for holder in holders.get(&socket.inode).into_iter().flatten() {
+            held.entry(holder.pid).or_default().push(socket);
+        }
+    }
+    held.into_iter()
+        .filter(|(_, sockets)| clients(sockets.iter().copied(), control_ports).len() > 1)
+        .map(|(pid, _)| pid)
+        .collect()
+}
+
+fn servers(census: &Census, control_ports: &PortSet) -> Vec<u32> {
+    let pids: HashSet<u32> = census
+        .listening_on(control_ports)
+        .flat_map(|socket| census.holders.get(&socket.inode).into_iter().flatten())
+        .map(|holder| holder.pid)
+        .collect();
+    pids.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_follow_arrivals_but_never_crowd_each_other() {
+        let start = Instant::now();
+        let ms = |ms| start + Duration::from_millis(ms);
+        let mut looks = Looks::new(start);
+        assert_eq!(looks.due, None);
+        looks.arrived(ms(100));
+        assert_eq!(looks.due, Some(ms(101)));
+        looks.arrived(ms(100));
+        looks.looked(ms(101));
+        assert_eq!(looks.due, Some(ms(121)));
+        looks.looked(ms(121));
+        assert_eq!(looks.due, Some(ms(321)));
+        looks.arrived(ms(322));
+        assert_eq!(looks.due, Some(ms(321)), "not put off");
+        looks.looked(ms(323));
+        assert_eq!(looks.due, Some(ms(343)), "the newcomer gets its looks");
+        for due in [543, 1543] {
+            looks.looked(looks.due.unwrap());
+            assert_eq!(looks.due, Some(ms(due)));
+        }
+        looks.looked(ms(1543));
+        assert_eq!(looks.due, None, "and then there is peace");
+        looks.arrived(ms(1544));
+        assert_eq!(looks.due, Some(ms(1563)));
+    }
+
+    #[test]
+    fn two_clients_in_one_process_are_a_crowd() {
+        let control = |remote: &str, inode| TcpSocket {
+            local: "10.0.0.1:21".parse().unwrap(),
+            remote: remote.parse().unwrap(),
+            state: State::Connected,
+            inode,
+        };
+        let sockets = [
+            control("10.0.0.8:1", 1),
+            control("10.0.0.8:2", 2),
+            control("10.0.0.9:1", 3),
+        ];
+        let held_by = |pids: [u32; 3]| {
+            let process = |pid| Process {
+                pid,
+                name: String::new(),
+            };
+            let holders = (1_u64..).zip(pids.map(|pid| vec![process(pid)])).collect();
+            crowded(&sockets, &holders, &"21".parse().unwrap())
+        };
+        assert_eq!(held_by([5, 5, 6]), HashSet::new(), "one client each");
+        assert_eq!(held_by([5, 6, 6]), HashSet::from([6]));
+    }
+}

@@ -1,0 +1,346 @@
+//! What goes on without the daemon: maps and links pinned in a bpffs, one folder for each network
+//! namespace and in it one for each layout of the maps.
+//!
+//! ```text
+//! /sys/fs/bpf/pinhole-guard/net-4026531840/9a3f…-131072-32-128/PINHOLES, …   maps
+//!                                                              watch, reads  tracepoints' links
+//!                                                              lock-2-native locks' links
+//! ```
+//!
+//! A guard that finds its own layout loads its programs over these maps; of another layout it uses
+//! nothing but the locks' links, whose programs it replaces. In both, the earlier programs work
+//! until the new ones do.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+use aya::{
+    pin::PinError,
+    programs::links::{FdLink, PinnedLink},
+};
+use ftp_ebpf::abi::FINGERPRINT;
+use rustix::fs::{FlockOperation, flock, fstatfs};
+
+use super::super::{
+    Object, ObjectError,
+    attach::{Attached, Mode},
+};
+use crate::config::Enforce;
+
+/// Of a bpffs (include/uapi/linux/magic.h).
+const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
+const FOLDER: &str = "pinhole-guard";
+
+/// Why nothing can be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum PinsError {
+    /// Something else, or nothing, is mounted there.
+    #[error(
+        "{} is no bpffs, which on_exit = \"closed\" needs: `mount -t bpf bpf {}`, or name \
+         another with `bpffs` in [guard]",
+        .0.display(), .0.display()
+    )]
+    NoBpffs(PathBuf),
+    /// Two guards would work on the same tables.
+    #[error(
+        "a guard runs already in this network namespace (it holds {}): stop it first",
+        .0.display()
+    )]
+    Taken(PathBuf),
+    /// The bpffs refused.
+    #[error("cannot {what} {}", path.display())]
+    Files {
+        /// The call.
+        what: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The kernel refused to pin a link.
+    #[error("cannot pin a link at {}", path.display())]
+    Link {
+        /// Where.
+        path: PathBuf,
+        /// aya's account.
+        source: Box<PinError>,
+    },
+    /// A map could not be pinned.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+}
+
+/// The folders of one network namespace, held against other guards.
+pub(super) struct Pins {
+    /// Of the namespace.
+    home: PathBuf,
+    /// Of this build's layout and these settings.
+    current: PathBuf,
+    /// The current folder was made by this process and is not whole yet.
+    unfinished: bool,
+    _held: File,
+}
+
+impl Pins {
+    /// The link of the tracepoint that sees sockets change state. Pinned last: with it, the rest is
+    /// whole.
+    pub(super) const WATCH: &str = "watch";
+    /// The link of the tracepoint that sees reads.
+    pub(super) const READS: &str = "reads";
+
+    /// The folders of the network namespace with that inode number; none where there are none and
+    /// none are wanted.
+    pub(super) fn open(
+        bpffs: &Path,
+        namespace: u32,
+        enforce: &Enforce,
+        wanted: bool,
+    ) -> Result<Option<Self>, PinsError> {
+        let home = home(bpffs, namespace);
+        if !is_bpffs(bpffs) {
+            return match wanted {
+                true => Err(PinsError::NoBpffs(bpffs.to_owned())),
+                false => Ok(None),
+            };
+        }
+        if wanted {
+            make(&home)?;
+        } else if !home.exists() {
+            return Ok(None);
+        }
+        let held = hold(&home)?;
+        let layout = format!(
+            "{FINGERPRINT:016x}-{}-{}-{}",
+            enforce.max_pinholes, enforce.client_prefix_v4, enforce.client_prefix_v6
+        );
+        Ok(Some(Self {
+            current: home.join(layout),
+            home,
+            unfinished: false,
+            _held: held,
+        }))
+    }
+
+    /// Where this layout's maps are, if a guard has left them whole.
+    pub(super) fn left(&self) -> Option<&Path> {
+        self.current
+            .join(Self::WATCH)
+            .exists()
+            .then_some(self.current.as_path())
+    }
+
+    /// Whether a guard of another layout has left anything.
+    pub(super) fn has_foreign(&self) -> bool {
+        self.layouts().iter().any(|layout| *layout != self.current)
+    }
+
+    /// Pins the maps of a newly loaded object.
+    pub(super) fn keep_maps(&mut self, object: &Object) -> Result<(), PinsError> {
+        // What a guard has left that did not get as far as its last link.
+        if self.current.exists() {
+            remove_folder(&self.current);
+        }
+        self.unfinished = true;
+        make(&self.current)?;
+        Ok(object.pin_maps(&self.current)?)
+    }
+
+    /// Pins a link in place of an earlier one of that name; without `pins`, leaves it as it is.
+    pub(super) fn keep(
+        pins: Option<&Self>,
+        link: FdLink,
+        name: &str,
+    ) -> Result<FdLink, super::StartError> {
+        let Some(pins) = pins else { return Ok(link) };
+        let path = pins.current.join(name);
+        let new = pins.current.join(format!("{name}.new"));
+        // Of a guard that was killed between the two steps.
+        let _ = fs::remove_file(&new);
+        let pinned = link.pin(&new).map_err(|source| PinsError::Link {
+            path: new.clone(),
+            source: Box::new(source),
+        })?;
+        fs::rename(&new, &path).map_err(failed("rename", &new))?;
+        Ok(pinned.into())
+    }
+
+    /// Pins a lock's link.
+    pub(super) fn keep_lock(
+        pins: Option<&Self>,
+        lock: Attached,
+    ) -> Result<Attached, super::StartError> {
+        let Attached { index, mode, link } = lock;
+        let link = Self::keep(pins, link, &lock_name(index, mode))?;
+        Ok(Attached { index, mode, link })
+    }
+
+    /// The link of a lock that an earlier guard has left, of whatever layout. An interface has one
+    /// XDP program: where that was attached in another mode, it goes first.
+    pub(super) fn lock(&self, index: u32, mode: Mode) -> Option<FdLink> {
+        let find = |mode| {
+            let name = lock_name(index, mode);
+            let mut layouts = self.layouts().into_iter();
+            layouts.find_map(|layout| PinnedLink::from_pin(layout.join(&name)).ok())
+        };
+        if let Some(link) = find(mode) {
+            return Some(link.into());
+        }
+        let other = match mode {
+            Mode::Native => find(Mode::Generic),
+            Mode::Generic => find(Mode::Native),
+            Mode::Tcx => None,
+        };
+        if let Some(Err(error)) = other.map(PinnedLink::unpin) {
+            tracing::warn!(%error, "cannot take an earlier guard's lock away");
+        }
+        None
+    }
+
+    /// Takes one pin away, if it is there.
+    pub(super) fn remove(&self, name: &str) {
+        let path = self.current.join(name);
+        match fs::remove_file(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!(%error, "cannot remove {}", path.display()),
+        }
+    }
+
+    /// Everything is pinned: takes away what earlier guards have left and this one does not use,
+    /// other layouts and the locks of other interfaces.
+    pub(super) fn settle(&mut self, locks: &[Attached]) {
+        self.unfinished = false;
+        let used: Vec<String> = locks
+            .iter()
+            .map(|lock| lock_name(lock.index, lock.mode))
+            .collect();
+        for layout in self.layouts() {
+            if layout == self.current {
+                for name in names_in(&layout) {
+                    if name.starts_with(LOCK) && !used.contains(&name) {
+                        self.remove(&name);
+                    }
+                }
+            } else {
+                remove_folder(&layout);
+            }
+        }
+    }
+
+    /// Takes everything away. What has a descriptor in this process goes on until that is closed.
+    pub(super) fn remove_all(&self) {
+        remove_folder(&self.home);
+    }
+
+    fn layouts(&self) -> Vec<PathBuf> {
+        names_in(&self.home)
+            .into_iter()
+            .map(|name| self.home.join(name))
+            .collect()
+    }
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        if self.unfinished {
+            remove_folder(&self.current);
+        }
+    }
+}
+
+/// Takes away what a guard of this network namespace has left to go on; says whether there was
+/// anything.
+///
+/// # Errors
+///
+/// A guard runs, or the bpffs refuses.
+pub(super) fn release(bpffs: &Path, namespace: u32) -> Result<bool, PinsError> {
+    let home = home(bpffs, namespace);
+    if !home.exists() {
+        return Ok(false);
+    }
+    let _held = hold(&home)?;
+    fs::remove_dir_all(&home).map_err(failed("remove", &home))?;
+    Ok(true)
+}
+
+/// The folders, of all network namespaces, in which there is something whole.
+pub fn pinned_layouts(bpffs: &Path) -> Vec<PathBuf> {
+    let folder = bpffs.join(FOLDER);
+    names_in(&folder)
+        .into_iter()
+        .flat_map(|home| {
+            let home = folder.join(home);
+            names_in(&home)
+                .into_iter()
+                .map(move |layout| home.join(layout))
+        })
+        .filter(|layout| layout.join(Pins::WATCH).exists())
+        .collect()
+}
+
+const LOCK: &str = "lock-";
+
+fn lock_name(index: u32, mode: Mode) -> String {
+    let mode = match mode {
+        Mode::Native => "native",
+        Mode::Generic => "generic",
+        Mode::Tcx => "tcx",
+    };
+    format!("{LOCK}{index}-{mode}")
+}
+
+fn home(bpffs: &Path, namespace: u32) -> PathBuf {
+    bpffs.join(FOLDER).join(format!("net-{namespace}"))
+}
+
+/// Not even to be looked at by others: who can open a pin can write the map.
+fn make(folder: &Path) -> Result<(), PinsError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(failed("make", folder))
+}
+
+/// One guard at a time. The lock goes with the process.
+fn hold(home: &Path) -> Result<File, PinsError> {
+    let held = File::open(home).map_err(failed("open", home))?;
+    match flock(&held, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(held),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(PinsError::Taken(home.to_owned())),
+        Err(error) => Err(failed("lock", home)(error.into())),
+    }
+}
+
+fn is_bpffs(path: &Path) -> bool {
+    let magic = File::open(path)
+        .ok()
+        .and_then(|folder| fstatfs(folder).ok())
+        .map(|found| found.f_type);
+    magic.is_some_and(|magic| u64::try_from(magic).is_ok_and(|magic| magic == BPF_FS_MAGIC))
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
+}
+
+fn remove_folder(folder: &Path) {
+    if let Err(error) = fs::remove_dir_all(folder) {
+        tracing::warn!(%error, "cannot remove {}", folder.display());
+    }
+}
+
+fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PinsError {
+    let path = path.to_owned();
+    move |source| PinsError::Files { what, path, source }
+}
