@@ -30,25 +30,51 @@ pub(crate) fn tcx_admit(ctx: TcContext) -> i32 {
     if matches!(outcome.reason, Reason::Truncated | Reason::TinyFragment)
         && frame.len() < ctx.len() as usize
     {
-        return tcx_pulled(ctx.skb.skb) as i32;
+        let mut session = 0;
+        let verdict = tcx_pulled(ctx.skb.skb, &raw mut session);
+        return settle(&ctx, &kernel, unpack(verdict, session));
     }
     settle(&ctx, &kernel, outcome)
 }
 
 /// Decides about a packet whose headers lie beyond its first buffer. A global function, as
-/// [`tcx_tell`] is: inside of the program it would be a second copy of the whole decision.
+/// [`tcx_tell`] is: inside of the program it would be a second copy of the whole decision. What
+/// follows from the outcome is left to the caller: all functions of a chain of calls have 512 bytes
+/// of stack together.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn tcx_pulled(skb: *mut __sk_buff) -> u64 {
+extern "C" fn tcx_pulled(skb: *mut __sk_buff, session: *mut u64) -> u64 {
     let ctx = TcContext::new(skb);
     // If it fails, the packet stays unreadable, and is judged so.
     let _ = ctx.pull_data(PULL_LEN.min(ctx.len()));
-    let Some(kernel) = Kernel::new(ctx.as_ptr()) else {
-        return TC_ACT_SHOT as u64;
+    let (Some(kernel), false) = (Kernel::new(ctx.as_ptr()), session.is_null()) else {
+        return pack(Reason::Truncated.into());
     };
     // SAFETY: this context's own, read after the data has moved.
     let frame = unsafe { Direct::new(ctx.data(), ctx.data_end()) };
-    settle(&ctx, &kernel, decide::admit(&frame, &kernel)) as u64
+    let outcome = decide::admit(&frame, &kernel);
+    // SAFETY: not null, and the caller's; the verifier checks that it is eight bytes.
+    unsafe { *session = outcome.session };
+    pack(outcome)
+}
+
+/// The bit above a reason that says that the packet took its pinhole.
+const TOOK: u64 = 1 << 32;
+
+/// An outcome but for its session, as one number.
+#[inline(always)]
+fn pack(outcome: Outcome) -> u64 {
+    let took = if outcome.took { TOOK } else { 0 };
+    outcome.reason as u64 | took
+}
+
+#[inline(always)]
+fn unpack(verdict: u64, session: u64) -> Outcome {
+    Outcome {
+        reason: Reason::from_u32(verdict as u32).unwrap_or(Reason::Truncated),
+        session,
+        took: verdict & TOOK != 0,
+    }
 }
 
 #[inline(always)]

@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::{Attach, Enforce, Interfaces, PortSet};
 
@@ -16,10 +16,8 @@ pub const OWN_NAMESPACE: &str = "self";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Guard {
     /// Where the server takes control connections.
-    #[serde(serialize_with = "super::text")]
     pub control_ports: PortSet,
     /// Ports that are shut in any case; none: only those that a session's process listens on.
-    #[serde(serialize_with = "ports")]
     pub ports: Option<PortSet>,
     /// Where packets are judged, if not where `[enforce]` says.
     pub interfaces: Option<Interfaces>,
@@ -106,10 +104,3 @@ const CONTROL_PORT: NonZeroU16 = match NonZeroU16::new(21) {
     Some(port) => port,
     None => NonZeroU16::MIN,
 };
-
-fn ports<S: Serializer>(ports: &Option<PortSet>, serializer: S) -> Result<S::Ok, S::Error> {
-    ports
-        .as_ref()
-        .map(ToString::to_string)
-        .serialize(serializer)
-}
