@@ -21,7 +21,8 @@ pub(super) struct Args {
     /// For programs: [{"pid", "pinned", "pinholes": [{"client", "server", "port", "session",
     /// "claimed_by", "remaining_seconds"}], "verdicts": {reason: packets}, "guard": {"listeners":
     /// [{"port", "outcome", "client", "waits"}], "data_ports": {outcome: number}}}]; "pid" is null
-    /// for what a guard has left at work, "guard" where there is none
+    /// for what a guard has left at work, "guard" where there is none, "remaining_seconds" where it
+    /// is until the listener closes
     #[arg(long)]
     json: bool,
 
@@ -232,7 +233,7 @@ impl Daemon {
                     "port": row.port,
                     "session": row.session,
                     "claimed_by": row.claimed_by,
-                    "remaining_seconds": row.remaining.as_secs_f64(),
+                    "remaining_seconds": (row.remaining < CENTURY).then(|| row.remaining.as_secs_f64()),
                 })
             })
             .collect();

@@ -2,8 +2,9 @@
 //! tells only what the process read last; watching that costs every TCP receive on the host
 //! something, and so it is watched only while there is such a server.
 //!
-//! The sign is a process with control connections of two clients at once. A server that forks has
-//! none: its parent gives a connection away before it takes the next.
+//! The sign is a process that listens on a control port and keeps a control connection for itself. A
+//! server that forks gives each away at once: its parent is suspected at most for a moment. Watching
+//! begins with the first client, and is needed from the second on.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -36,16 +37,27 @@ const LOOKS: [Duration; 4] = [
 ];
 /// Between two looks, however many connections come.
 const PAUSE: Duration = Duration::from_millis(20);
+/// Who keeps a connection for so long is suspected to serve it itself.
+const SUSPICIOUS: Duration = Duration::from_millis(15);
+/// Who keeps it for so long does.
+const CERTAIN: Duration = Duration::from_secs(1);
 /// How often all processes are searched for servers, at most.
-const SEARCH: Duration = Duration::from_secs(10);
-/// Its listener and two connections.
-const FEWEST_SOCKETS: usize = 3;
+const SEARCH: Duration = Duration::from_secs(1);
+/// And at least, while connections come: another server may have been started.
+const SEARCH_ANEW: Duration = Duration::from_secs(60);
+/// Its listener and a connection.
+const FEWEST_SOCKETS: usize = 2;
 
 /// Watches reads while it must.
 pub(super) struct Crowd {
     control_ports: PortSet,
-    /// Processes that serve several clients. The tracepoint is attached while there are any.
-    crowded: HashSet<u32>,
+    /// Processes that serve their clients themselves, until they end.
+    certain: HashSet<u32>,
+    /// Processes that have kept a control connection for a moment: the tracepoint is attached for
+    /// them, too, but only until they give it away.
+    suspects: HashSet<u32>,
+    /// Since when which process keeps which control connection, by inode.
+    kept: HashMap<(u32, u64), Instant>,
     link: Option<FdLink>,
     /// Kernels before 6.3 have no such tracepoint.
     impossible: bool,
@@ -59,27 +71,32 @@ impl Crowd {
     /// From what is there now.
     pub(super) fn new(control_ports: &PortSet, census: &Census) -> Self {
         let now = Instant::now();
-        Self {
+        let mut crowd = Self {
             control_ports: control_ports.clone(),
-            crowded: crowded(&census.sockets, &census.holders, control_ports),
+            certain: crowded(&census.sockets, &census.holders, control_ports),
+            suspects: HashSet::new(),
+            kept: HashMap::new(),
             link: None,
             impossible: false,
             servers: servers(census, control_ports),
             searched: now,
             looks: Looks::new(now),
-        }
+        };
+        // For the connections that are there.
+        crowd.arrived();
+        crowd
     }
 
     /// A control connection has come.
     pub(super) fn arrived(&mut self) {
-        if self.link.is_none() && !self.impossible {
+        if self.certain.is_empty() && !self.impossible {
             self.looks.arrived(Instant::now());
         }
     }
 
     /// The kernel half has met a process with several clients.
     pub(super) fn met(&mut self, pid: u32) {
-        self.crowded.insert(pid);
+        self.certain.insert(pid);
     }
 
     /// When to look next; call [`Crowd::look`] then.
@@ -93,6 +110,8 @@ impl Crowd {
         self.looks.looked(now);
         let mut sockets = None;
         let mut gone = self.servers.is_empty();
+        let mut kept = HashMap::new();
+        self.suspects.clear();
         for &pid in &self.servers {
             let Ok(held) = proc_net::sockets_of_process(pid) else {
                 gone = true;
@@ -103,30 +122,53 @@ impl Crowd {
             }
             let sockets = sockets.get_or_insert_with(proc_net::sockets);
             let held: HashSet<u64> = held.into_iter().collect();
-            let held = sockets.iter().filter(|socket| held.contains(&socket.inode));
-            if clients(held, &self.control_ports).len() > 1 {
-                self.crowded.insert(pid);
+            let held = || sockets.iter().filter(|socket| held.contains(&socket.inode));
+            if clients(held(), &self.control_ports).len() > 1 {
+                self.certain.insert(pid);
+            }
+            for socket in held().filter(|socket| is_control(socket, &self.control_ports)) {
+                let key = (pid, socket.inode);
+                let since = *self.kept.get(&key).unwrap_or(&now);
+                kept.insert(key, since);
+                match now.duration_since(since) {
+                    long if long >= CERTAIN => drop(self.certain.insert(pid)),
+                    long if long >= SUSPICIOUS => drop(self.suspects.insert(pid)),
+                    _ => {}
+                }
             }
         }
-        if gone && now.duration_since(self.searched) >= SEARCH {
-            self.searched = now;
-            let census = Census::take();
-            self.servers = servers(&census, &self.control_ports);
-            let found = crowded(&census.sockets, &census.holders, &self.control_ports);
-            self.crowded.extend(found);
+        self.kept = kept;
+        let searched = now.duration_since(self.searched);
+        if searched >= SEARCH_ANEW || (gone && searched >= SEARCH) {
+            self.search();
         }
+    }
+
+    /// Looks at all processes.
+    fn search(&mut self) {
+        self.searched = Instant::now();
+        let census = Census::take();
+        self.servers = servers(&census, &self.control_ports);
+        let found = crowded(&census.sockets, &census.holders, &self.control_ports);
+        self.certain.extend(found);
     }
 
     /// Attaches or detaches, as there are such servers or not; `pins` keep it when the daemon ends.
     pub(super) fn settle(&mut self, object: &mut Object, pins: Option<&Pins>) {
-        self.crowded
+        let before = self.certain.len();
+        self.certain
             .retain(|pid| Path::new("/proc").join(pid.to_string()).exists());
-        if self.crowded.is_empty() {
+        if self.certain.len() < before {
+            // While it was there, nobody else was looked for.
+            self.search();
+        }
+        let pids: HashSet<u32> = self.certain.union(&self.suspects).copied().collect();
+        if pids.is_empty() {
             if self.link.take().is_some() {
                 if let Some(pins) = pins {
                     pins.remove(Pins::READS);
                 }
-                tracing::info!("no process serves several clients any more: reads are not watched");
+                tracing::info!("no process serves its clients itself: reads are not watched");
             }
             return;
         }
@@ -137,10 +179,10 @@ impl Crowd {
         match attached.and_then(|link| Pins::keep(pins, link, Pins::READS)) {
             Ok(link) => {
                 self.link = Some(link);
-                let pids: Vec<_> = self.crowded.iter().map(u32::to_string).collect();
+                let pids: Vec<_> = pids.iter().map(u32::to_string).collect();
                 tracing::info!(
-                    "process {} serves several clients: which one it read from last is watched \
-                     from now on",
+                    "process {} serves its clients itself: which one it read from last is \
+                     watched from now on",
                     pids.join(", ")
                 );
             }
@@ -192,10 +234,13 @@ fn clients<'a>(
     control_ports: &PortSet,
 ) -> HashSet<(IpAddr, IpAddr)> {
     sockets
-        .filter(|socket| socket.state == State::Connected)
-        .filter(|socket| control_ports.contains(socket.local.port()))
+        .filter(|socket| is_control(socket, control_ports))
         .map(|socket| (socket.remote.ip(), socket.local.ip()))
         .collect()
+}
+
+fn is_control(socket: &TcpSocket, control_ports: &PortSet) -> bool {
+    socket.state == State::Connected && control_ports.contains(socket.local.port())
 }
 
 fn crowded(
