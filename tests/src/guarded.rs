@@ -82,14 +82,18 @@ impl<'a> Scene<'a> {
             .arg(self.port().to_string())
             .args(self.flags);
         let guard = Daemon::start_command(command, tempfile::tempdir()?)?;
-        Ok(Guarded {
+        let guarded = Guarded {
             guard,
             server: Mutex::new(Some(server)),
             lab,
             root,
             content,
             scene: self,
-        })
+        };
+        if self.brand == Brand::Pyftpdlib {
+            guarded.show_that_it_serves_all_itself()?;
+        }
+        Ok(guarded)
     }
 
     fn port(&self) -> u16 {
@@ -131,6 +135,16 @@ impl Guarded<'_> {
         SocketAddr::new(lab::server_address(family), self.scene.port())
     }
 
+    /// Has sessions until the guard knows that the server serves them in one process: what it does
+    /// with the first two at once, before it knows, is no scenario's.
+    pub fn show_that_it_serves_all_itself(&self) -> Result<()> {
+        let _two = [self.session(Family::V4, 0)?, self.session(Family::V4, 1)?];
+        wait::until("the guard knows how the server works", || {
+            self.guard
+                .has_said(|line| line.contains("serves its clients itself"))
+        })
+    }
+
     /// A session from the client host's address number `n`.
     pub fn session(&self, family: Family, n: u16) -> Result<Control> {
         let from = lab::client_address(family, n);
@@ -144,11 +158,12 @@ impl Guarded<'_> {
         Control::open(&self.lab.client, from, self.control(family))
     }
 
-    /// Kills the guard as a crash would; the server and its network go on.
-    pub fn kill_guard(self) -> Result<(Lab, Option<Peer>)> {
+    /// Kills the guard as a crash would; the server, its folder and its network go on.
+    pub fn kill_guard(self) -> Result<(Lab, Option<Peer>, tempfile::TempDir)> {
         self.guard.kill9()?;
         let server = self.server.into_inner();
-        Ok((self.lab, server.unwrap_or_else(PoisonError::into_inner)))
+        let server = server.unwrap_or_else(PoisonError::into_inner);
+        Ok((self.lab, server, self.root))
     }
 
     /// Ends the server as an admin does, kills what is left of its sessions, and starts it anew.

@@ -6,6 +6,7 @@
 //! ([`wire::Wire::probe`]), not on a short silence. And nothing outlives the test process, even
 //! when it is killed: namespaces are file descriptors, children die with their parent.
 
+pub mod bpffs;
 pub mod cases;
 pub mod certificate;
 pub mod clients;

@@ -114,7 +114,7 @@ fn a_killed_guard_leaves_the_host_as_it_was() -> Result<()> {
     let mut session = guarded.session(Family::V4, 0)?;
     let hole = session.passive()?;
     guarded.ensure_shut(&wire, 1, hole)?;
-    let (lab, _server) = guarded.kill_guard()?;
+    let (lab, _server, _root) = guarded.kill_guard()?;
     wait::until("the locks are gone", || {
         let from = client_end(Family::V4, 1, wire.fresh_port());
         wire.probe(Segment::syn(from, hole), control_address(Family::V4))

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::doubts::doubts;
 use super::{DEFAULT_CONFIG, config_file};
 use crate::auth::{Accounts, AuthError};
-use crate::config::{self, Config, ConfigError, Interfaces, Problem, Use};
+use crate::config::{self, Config, ConfigError, Interfaces, OnExit, Problem, Unresolved, Use};
 use crate::tls::Tls;
 
 #[derive(Debug, clap::Args)]
@@ -202,8 +202,35 @@ impl Checked {
                 time(timeouts.drain)
             ),
         ));
+        if self.config.guard != config::Guard::default() {
+            meaning.push(("pinhole guard", guard_meaning(&self.config.guard)));
+        }
         meaning
     }
+}
+
+fn guard_meaning(guard: &config::Guard) -> String {
+    let ports = match &guard.ports {
+        Some(ports) => format!("shuts {ports}"),
+        None => "shuts what servers listen on for data".to_owned(),
+    };
+    let dry = match guard.dry_run {
+        true => " (dry run: drops nothing)",
+        false => "",
+    };
+    let unresolved = match guard.unresolved {
+        Unresolved::Shut => "",
+        Unresolved::AdmitControlPeers => ", admits control peers where it knows no better",
+    };
+    let on_exit = match guard.on_exit {
+        OnExit::Open => "ends open",
+        OnExit::Closed => "works on without its daemon",
+    };
+    format!(
+        "control ports {}, {ports}{dry}{unresolved}, {on_exit}; network namespaces: {}",
+        guard.control_ports,
+        guard.netns.join(", ")
+    )
 }
 
 fn tls_meaning(tls: Option<&config::Tls>) -> String {
@@ -290,6 +317,18 @@ mod tests {
         assert_eq!(json["config"]["timeouts"]["idle"], "5m");
         assert_eq!(json["config"]["enforce"]["interfaces"], "auto");
         assert_eq!(json["config"]["enforce"]["mark"], 0x12);
+    }
+
+    #[test]
+    fn a_guard_is_summed_up_where_there_is_one() {
+        let text = "[guard]\nports = \"40000-40009\"\non_exit = \"closed\"\ndry_run = true\n";
+        let (good, file) = checked(text).unwrap();
+        let summary = good.summary(&file);
+        let line = "  pinhole guard     control ports 21, shuts 40000-40009 (dry run: drops nothing), \
+                    works on without its daemon; network namespaces: self\n";
+        assert!(summary.contains(line), "{summary}");
+        let (plain, file) = checked("").unwrap();
+        assert!(!plain.summary(&file).contains("guard"));
     }
 
     #[test]

@@ -46,6 +46,11 @@ const PROGRAM: &str = "pinhole";
 /// Longer than any deadline.
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
+/// None where it is no deadline.
+fn seconds(remaining: Duration) -> Option<f64> {
+    (remaining < CENTURY).then_some(remaining.as_secs_f64())
+}
+
 /// What is known of one kernel half.
 struct Daemon {
     /// None where it goes on without a process.
@@ -233,7 +238,7 @@ impl Daemon {
                     "port": row.port,
                     "session": row.session,
                     "claimed_by": row.claimed_by,
-                    "remaining_seconds": (row.remaining < CENTURY).then(|| row.remaining.as_secs_f64()),
+                    "remaining_seconds": seconds(row.remaining),
                 })
             })
             .collect();

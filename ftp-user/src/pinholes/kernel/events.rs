@@ -28,8 +28,13 @@ const DENIALS_PER_SECOND: u32 = 16;
 /// What the guard is told beside the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
-    /// A control connection of this client was established.
-    Arrived(IpAddr),
+    /// A control connection was established.
+    Arrived {
+        /// Whose.
+        client: IpAddr,
+        /// To which control port.
+        port: u16,
+    },
     /// This process serves several clients and has opened a data port for one of them, unknown
     /// which.
     Several(u32),
@@ -109,7 +114,10 @@ fn read(bytes: &[u8]) -> Option<Event> {
 
 fn heard(event: &Event) -> Option<Heard> {
     match EventKind::from_u32(event.kind)? {
-        EventKind::Arrived => Some(Heard::Arrived(event.tuple.client.into())),
+        EventKind::Arrived => Some(Heard::Arrived {
+            client: event.tuple.client.into(),
+            port: u16::from_be(event.tuple.server_port_be),
+        }),
         EventKind::Unresolved => {
             let (tally, _) = Tally::from_number(event.reason)?;
             (tally == Tally::Several).then_some(Heard::Several(process(event)))

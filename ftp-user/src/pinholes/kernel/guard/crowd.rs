@@ -40,7 +40,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Who keeps a connection for so long is suspected to serve it itself.
 const SUSPICIOUS: Duration = Duration::from_millis(15);
 /// Who keeps it for so long does.
-const CERTAIN: Duration = Duration::from_secs(1);
+const CERTAIN: Duration = Duration::from_millis(200);
 /// How often all processes are searched for servers, at most.
 const SEARCH: Duration = Duration::from_secs(1);
 /// And at least, while connections come: another server may have been started.
@@ -61,8 +61,10 @@ pub(super) struct Crowd {
     link: Option<FdLink>,
     /// Kernels before 6.3 have no such tracepoint.
     impossible: bool,
-    /// Processes that listen on a control port.
-    servers: Vec<u32>,
+    /// Processes that listen on a control port, with the port.
+    servers: HashSet<(u32, u16)>,
+    /// Connections come to a port whose server is not known.
+    unknown: bool,
     searched: Instant,
     looks: Looks,
 }
@@ -79,17 +81,19 @@ impl Crowd {
             link: None,
             impossible: false,
             servers: servers(census, control_ports),
+            unknown: false,
             searched: now,
             looks: Looks::new(now),
         };
         // For the connections that are there.
-        crowd.arrived();
+        crowd.looks.arrived(now);
         crowd
     }
 
-    /// A control connection has come.
-    pub(super) fn arrived(&mut self) {
+    /// A control connection has come to this port.
+    pub(super) fn arrived(&mut self, port: u16) {
         if self.certain.is_empty() && !self.impossible {
+            self.unknown |= !self.servers.iter().any(|(_, known)| *known == port);
             self.looks.arrived(Instant::now());
         }
     }
@@ -109,10 +113,11 @@ impl Crowd {
         let now = Instant::now();
         self.looks.looked(now);
         let mut sockets = None;
-        let mut gone = self.servers.is_empty();
+        let mut gone = self.unknown;
         let mut kept = HashMap::new();
         self.suspects.clear();
-        for &pid in &self.servers {
+        let pids: HashSet<u32> = self.servers.iter().map(|(pid, _)| *pid).collect();
+        for pid in pids {
             let Ok(held) = proc_net::sockets_of_process(pid) else {
                 gone = true;
                 continue;
@@ -149,6 +154,7 @@ impl Crowd {
         self.searched = Instant::now();
         let census = Census::take();
         self.servers = servers(&census, &self.control_ports);
+        self.unknown = false;
         let found = crowded(&census.sockets, &census.holders, &self.control_ports);
         self.certain.extend(found);
     }
@@ -260,13 +266,14 @@ fn crowded(
         .collect()
 }
 
-fn servers(census: &Census, control_ports: &PortSet) -> Vec<u32> {
-    let pids: HashSet<u32> = census
+fn servers(census: &Census, control_ports: &PortSet) -> HashSet<(u32, u16)> {
+    census
         .listening_on(control_ports)
-        .flat_map(|socket| census.holders.get(&socket.inode).into_iter().flatten())
-        .map(|holder| holder.pid)
-        .collect();
-    pids.into_iter().collect()
+        .flat_map(|socket| {
+            let holders = census.holders.get(&socket.inode).into_iter().flatten();
+            holders.map(|holder| (holder.pid, socket.local.port()))
+        })
+        .collect()
 }
 
 #[cfg(test)]

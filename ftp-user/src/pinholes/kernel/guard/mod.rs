@@ -194,8 +194,8 @@ impl Guard {
         loop {
             tokio::select! {
                 Some(heard) = self.heard.recv() => match heard {
-                    Heard::Arrived(client) => {
-                        self.crowd.arrived();
+                    Heard::Arrived { client, port } => {
+                        self.crowd.arrived(port);
                         if let Some(peers) = &mut self.peers {
                             peers.arrived(client);
                         }

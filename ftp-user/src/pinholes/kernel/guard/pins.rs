@@ -157,8 +157,8 @@ impl Pins {
     ) -> Result<FdLink, super::StartError> {
         let Some(pins) = pins else { return Ok(link) };
         let path = pins.current.join(name);
-        let new = pins.current.join(format!("{name}.new"));
-        // Of a guard that was killed between the two steps.
+        let new = pins.current.join(format!("{name}-new"));
+        // Of a guard that was killed between the two steps. A bpffs takes no dots in names.
         let _ = fs::remove_file(&new);
         let pinned = link.pin(&new).map_err(|source| PinsError::Link {
             path: new.clone(),

@@ -1,0 +1,399 @@
+//! The guard beside its work: what it shows, what it watches and when, what goes on without it, and
+//! where else it can stand.
+
+use std::{
+    fs,
+    io::{Read, Write as _},
+    net::{SocketAddr, TcpListener},
+};
+
+use anyhow::{Context, Result, ensure};
+use ftp_tests::{
+    bpffs::Bpffs,
+    control::{self, Control},
+    daemon::{self, Daemon},
+    files,
+    frame::Segment,
+    guarded::{FIRST, Guarded, Scene},
+    lab::{self, Family, Lab},
+    namespace::NetNs,
+    need_root,
+    peer::{self, Brand, PASSWORD, Setup},
+    site::{client_end, control_address, server_end},
+    wait,
+    wire::{Answer, Wire},
+};
+use ftp_user::pinholes::inspect::Tables;
+
+/// More than fits into the buffers of a connection that nobody reads.
+const LONG: usize = 6_000_000;
+
+fn guard_in(namespace: &NetNs, flags: &[&str]) -> Result<Daemon> {
+    let mut command = namespace.command(daemon::binary()?);
+    command.arg("guard").args(flags);
+    Daemon::start_command(command, tempfile::tempdir()?)
+}
+
+fn syn(wire: &Wire, n: u16, to: SocketAddr) -> Result<Answer> {
+    let from = client_end(Family::of(to.ip()), n, wire.fresh_port());
+    wire.probe(Segment::syn(from, to), control_address(Family::of(to.ip())))
+}
+
+#[test]
+fn what_the_guard_knows_is_shown() -> Result<()> {
+    need_root!();
+    let guarded = Scene::of(Brand::Vsftpd).start()?;
+    let tables = Tables::of_process(guarded.guard.pid())?;
+    let opened = || Ok::<_, anyhow::Error>(tables.tallies()?.context("a guard")?["opened"]);
+    let before = opened()?;
+    let mut session = guarded.session(Family::V4, 0)?;
+    let hole = session.passive()?;
+    ensure!(opened()? == before + 1);
+    let listeners = tables.listeners()?.context("a guard")?;
+    let client = lab::client_address(Family::V4, 0);
+    ensure!(
+        matches!(&listeners[..], [one] if one.port == hole.port()
+            && one.client == Some(client) && one.outcome == "opened" && one.waits),
+        "{listeners:?}"
+    );
+    let pid = guarded.guard.pid().to_string();
+    let shown = daemon::pinhole(&["status", "--pid", &pid], "")?.successful()?;
+    let shown = shown.transcript();
+    ensure!(
+        shown.contains(&format!("{} open to {client}", hole.port())),
+        "{shown}"
+    );
+    ensure!(session.fetch("RETR file", hole)? == guarded.content);
+    wait::poll_within(wait::SOON, "nobody listens any more", || {
+        Ok(tables
+            .listeners()?
+            .context("a guard")?
+            .is_empty()
+            .then_some(()))
+    })
+}
+
+#[test]
+fn reads_are_watched_only_while_a_server_serves_its_clients_itself() -> Result<()> {
+    const SECOND_PORT: u16 = 2121;
+    need_root!();
+    let guarded = Scene {
+        flags: &["--control-port", "2121"],
+        ..Scene::of(Brand::Vsftpd)
+    }
+    .start()?;
+    let said = |what: &'static str| guarded.guard.has_said(move |line| line.contains(what));
+    let _waiting = [
+        guarded.session(Family::V4, 0)?,
+        guarded.session(Family::V4, 1)?,
+    ];
+    for _ in 0..3 {
+        ensure!(guarded.session(Family::V4, 2)?.retrieve("file")? == guarded.content);
+    }
+
+    let crowd = Brand::Pyftpdlib.start(&Setup {
+        port: SECOND_PORT,
+        ..Setup::new(&guarded.lab.server, guarded.root.path(), (31000, 31015))
+    })?;
+    let session = |n| {
+        let to = SocketAddr::new(lab::server_address(Family::V4), SECOND_PORT);
+        let from = lab::client_address(Family::V4, n);
+        let user = Brand::Pyftpdlib.user();
+        Control::logged_in(&guarded.lab.client, from, to, user, PASSWORD)
+    };
+    let mut sessions = [session(0)?, session(1)?];
+    let pid = crowd.pid().context("it has a process")?;
+    let line = format!("process {pid} serves its clients itself");
+    wait::until("the guard watches reads", || {
+        guarded.guard.has_said(|said| said.contains(&line))
+    })?;
+    // vsftpd's processes have not been taken for such.
+    let log = guarded.guard.log();
+    ensure!(
+        log.matches("serves its clients itself").count() == 1,
+        "{log}"
+    );
+
+    let wire = guarded.lab.client_wire()?;
+    let [first, second] = &mut sessions;
+    for _ in 0..2 {
+        let holes = [first.passive()?, second.passive()?];
+        let rows = guarded.rows()?;
+        for (n, hole) in (0..).zip(holes) {
+            let client = lab::client_address(Family::V4, n);
+            let exact = rows
+                .iter()
+                .any(|row| row.port == hole.port() && row.client == client);
+            ensure!(exact, "{client} at {hole}: {rows:?}");
+        }
+        ensure!(
+            guarded.syn(
+                &wire,
+                client_end(Family::V4, 1, wire.fresh_port()),
+                holes[0]
+            )? == Answer::Nothing
+        );
+        ensure!(first.fetch("RETR file", holes[0])? == guarded.content);
+        ensure!(second.fetch("RETR file", holes[1])? == guarded.content);
+    }
+    drop(crowd);
+    wait::until("reads are not watched any more", || {
+        said("reads are not watched")
+    })
+}
+
+#[test]
+fn the_port_of_active_connections_is_the_servers_own() -> Result<()> {
+    need_root!();
+    let guarded = Scene {
+        extra: &["connect_from_port_20=YES"],
+        ..Scene::of(Brand::Vsftpd)
+    }
+    .start()?;
+    let wire = guarded.lab.client_wire()?;
+    for family in Family::BOTH {
+        let mut session = guarded.session(family, 0)?;
+        let listener = session.listen()?;
+        session.port_to(&listener)?;
+        session.send(b"RETR file\r\n")?;
+        let (mut data, from) = listener.accept()?;
+        ensure!(from.port() == 20, "{from}");
+        session.expect_reply(150)?;
+        let mut received = Vec::new();
+        data.read_to_end(&mut received)?;
+        files::ensure_equal("the download", &received, &guarded.content)?;
+        session.expect_reply(226)?;
+        let from = client_end(family, 0, wire.fresh_port());
+        ensure!(guarded.syn(&wire, from, server_end(family, 20))? == Answer::Nothing);
+    }
+    Ok(())
+}
+
+/// A config file that has the guard leave its kernel half in a bpffs of the test's own.
+fn closed(bpffs: &Bpffs, folder: &tempfile::TempDir) -> Result<String> {
+    let file = folder.path().join("guard.toml");
+    let text = format!(
+        "[guard]\non_exit = \"closed\"\nbpffs = \"{}\"\n",
+        bpffs.path()
+    );
+    fs::write(&file, text)?;
+    Ok(file.to_str().context("a path that is text")?.to_owned())
+}
+
+#[test]
+fn a_guard_that_ends_closed_works_on() -> Result<()> {
+    need_root!();
+    let (bpffs, folder) = (Bpffs::new()?, tempfile::tempdir()?);
+    let config = closed(&bpffs, &folder)?;
+    let flags = ["--config", &config];
+    let guarded = Scene {
+        flags: &flags,
+        len: LONG,
+        ..Scene::of(Brand::Vsftpd)
+    }
+    .start()?;
+    let content = guarded.content.clone();
+    let (mut under_way, mut session) = (
+        guarded.session(Family::V4, 0)?,
+        guarded.session(Family::V6, 0)?,
+    );
+    let hole = under_way.passive()?;
+    under_way.send(b"RETR file\r\n")?;
+    let mut data = under_way.data(hole)?;
+    under_way.expect_reply(150)?;
+    let (lab, _server, _root) = guarded.kill_guard()?;
+
+    let mut received = Vec::new();
+    data.read_to_end(&mut received)?;
+    files::ensure_equal(
+        "the download that the guard did not survive",
+        &received,
+        &content,
+    )?;
+    under_way.expect_reply(226)?;
+
+    let wire = lab.client_wire()?;
+    let ensure_guarded = |session: &mut Control| -> Result<SocketAddr> {
+        files::ensure_equal("a download", &session.retrieve("file")?, &content)?;
+        let hole = session.passive()?;
+        ensure!(syn(&wire, 1, hole)? == Answer::Nothing, "a stranger got in");
+        Ok(hole)
+    };
+    let hole = ensure_guarded(&mut session).context("without a daemon")?;
+    let bpffs_path = bpffs.path();
+    let shown = daemon::pinhole(&["status", "--bpffs", &bpffs_path], "")?.successful()?;
+    ensure!(
+        shown.transcript().contains("without a process"),
+        "{}",
+        shown.transcript()
+    );
+
+    let start = || guard_in(&lab.server, &["--interface", "s0", "--config", &config]);
+    let second = start()?;
+    ensure!(
+        second.has_said(|line| line.contains("taking over")),
+        "{}",
+        second.log()
+    );
+    let rows = Tables::of_process(second.pid())?.pinholes()?;
+    ensure!(
+        matches!(&rows[..], [row] if row.port == hole.port()),
+        "the pinhole from between the guards: {rows:?}"
+    );
+    files::ensure_equal("its download", &session.fetch("RETR file", hole)?, &content)?;
+    let hole = ensure_guarded(&mut session).context("behind the second guard")?;
+    let refused = start().err().context("two guards at once")?.to_string();
+    ensure!(refused.contains("a guard runs already"), "{refused}");
+    second.stop()?;
+    ensure!(syn(&wire, 1, hole)? == Answer::Nothing, "stopped, and open");
+
+    let release = ["guard", "--release", "--config", &config];
+    let released = lab
+        .server
+        .tool(daemon::binary()?.to_str().context("a path")?, &release, "")?;
+    ensure!(
+        released.transcript().contains("released"),
+        "{}",
+        released.transcript()
+    );
+    wait::until("the locks are gone", || {
+        syn(&wire, 1, hole).is_ok_and(|answer| answer == Answer::SYN_ACK)
+    })?;
+    Ok(())
+}
+
+#[test]
+fn a_guard_that_ends_open_takes_a_closed_ones_pins_away() -> Result<()> {
+    need_root!();
+    let (bpffs, folder) = (Bpffs::new()?, tempfile::tempdir()?);
+    let config = closed(&bpffs, &folder)?;
+    let flags = ["--config", &config, "--on-exit", "closed"];
+    let guarded = Scene {
+        flags: &flags,
+        ..Scene::of(Brand::Vsftpd)
+    }
+    .start()?;
+    let mut session = guarded.session(Family::V4, 0)?;
+    let hole = session.passive()?;
+    let (lab, _server, _root) = guarded.kill_guard()?;
+    let wire = lab.client_wire()?;
+    ensure!(syn(&wire, 1, hole)? == Answer::Nothing, "killed, and open");
+    // Other settings than those of the maps that were left: a clean replacement.
+    fs::write(
+        &config,
+        format!(
+            "[guard]\nbpffs = \"{}\"\n[enforce]\nmax_pinholes = 5000\n",
+            bpffs.path()
+        ),
+    )?;
+    let open = guard_in(&lab.server, &["--interface", "s0", "--config", &config])?;
+    ensure!(
+        open.has_said(|line| line.contains("locks are replaced")),
+        "{}",
+        open.log()
+    );
+    ensure!(
+        syn(&wire, 1, hole)? == Answer::Nothing,
+        "replaced, and open"
+    );
+    session.fetch("RETR file", hole)?;
+    let hole = session.passive()?;
+    ensure!(
+        syn(&wire, 1, hole)? == Answer::Nothing,
+        "replaced, and open"
+    );
+    open.stop()?;
+    wait::until("the locks are gone", || {
+        syn(&wire, 1, hole).is_ok_and(|answer| answer == Answer::SYN_ACK)
+    })?;
+    Ok(())
+}
+
+#[test]
+fn a_server_in_another_network_namespace_is_guarded_there() -> Result<()> {
+    need_root!();
+    let lab = Lab::new()?;
+    let root = peer::folder()?;
+    let content = files::noise(3, 200_000);
+    fs::write(root.path().join("file"), &content)?;
+    let _server =
+        Brand::Vsftpd.start(&Setup::new(&lab.server, root.path(), (FIRST, FIRST + 15)))?;
+    let host = NetNs::new("host")?;
+    let guard = guard_in(&host, &["--netns", &lab.server.path(), "--interface", "s0"])?;
+    let wire = lab.client_wire()?;
+    for family in Family::BOTH {
+        let from = lab::client_address(family, 0);
+        let mut session = Control::anonymous(&lab.client, from, control_address(family))?;
+        let hole = session.passive()?;
+        ensure!(syn(&wire, 1, hole)? == Answer::Nothing, "a stranger got in");
+        files::ensure_equal("the download", &session.fetch("RETR file", hole)?, &content)?;
+    }
+    ensure!(Tables::of_process(guard.pid())?.counters()?["pinhole-syn"] == 2);
+    guard.stop()
+}
+
+/// A listener of a process that has no control connection, on a port of the range.
+fn odd_listener(guarded: &Guarded<'_>, port: u16) -> Result<TcpListener> {
+    let at = server_end(Family::V4, port);
+    Ok(guarded.lab.server.run(|| TcpListener::bind(at))??)
+}
+
+#[test]
+fn an_odd_servers_data_ports_are_shut_unless_control_peers_are_admitted() -> Result<()> {
+    need_root!();
+    for admit in [false, true] {
+        let mut flags = vec!["--ports", "30000-30199"];
+        if admit {
+            flags.extend(["--unresolved", "admit-control-peers"]);
+        }
+        let guarded = Scene {
+            flags: &flags,
+            ..Scene::of(Brand::Vsftpd)
+        }
+        .start()?;
+        let wire = guarded.lab.client_wire()?;
+        let session = guarded.session(Family::V4, 0)?;
+        let listener = odd_listener(&guarded, 30150)?;
+        let to = listener.local_addr()?;
+        ensure!(
+            syn(&wire, 1, to)? == Answer::Nothing,
+            "no control connection: admitted"
+        );
+        let tallies = Tables::of_process(guarded.guard.pid())?.tallies()?;
+        let tallies = tallies.context("a guard")?;
+        if !admit {
+            ensure!(tallies["no-control-connection"] == 1, "{tallies:?}");
+            ensure!(syn(&wire, 0, to)? == Answer::Nothing, "admitted by default");
+            continue;
+        }
+        ensure!(tallies["admitted-control-peers"] == 1, "{tallies:?}");
+        let from = lab::client_address(Family::V4, 0);
+        let mut data = control::connect(&guarded.lab.client, from, to)?;
+        let (mut accepted, _) = listener.accept()?;
+        data.write_all(b"x")?;
+        accepted.read_exact(&mut [0])?;
+        ensure!(syn(&wire, 0, to)? == Answer::Nothing, "a second connection");
+        // Without its control connection it is a stranger.
+        drop(session);
+        wait::poll_within(wait::SOON, "the client is a stranger", || {
+            let listener = odd_listener(&guarded, 30151)?;
+            let answer = syn(&wire, 0, listener.local_addr()?)?;
+            Ok((answer == Answer::Nothing).then_some(()))
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_guard_that_cannot_test_itself_says_so() -> Result<()> {
+    need_root!();
+    let lab = Lab::new()?;
+    lab.server.ip("link set lo down\n")?;
+    let refused = guard_in(&lab.server, &["--interface", "s0"]).err();
+    let refused = format!("{:#}", refused.context("it started without loopback")?);
+    ensure!(
+        refused.contains("self-test: cannot connect on 127.0.0.1"),
+        "{refused}"
+    );
+    Ok(())
+}
