@@ -93,6 +93,8 @@ pub mod program {
     pub const XDP_ADMIT: &str = "xdp_admit";
     /// Traffic control, ingress.
     pub const TCX_ADMIT: &str = "tcx_admit";
+    /// The same, where packets begin with the IP header.
+    pub const TCX_ADMIT_IP: &str = "tcx_admit_ip";
     /// Socket lookup.
     pub const STEER: &str = "steer";
     /// Guard: tracepoint `sock:inet_sock_set_state`.

@@ -14,7 +14,7 @@
 
 use crate::{
     abi::{Address, Claim, ClientMask, EventKind, PinholeKey, Ports, Tuple, policy},
-    packet::{Frame, Kind, Segment},
+    packet::{Frame, Kind, LinkLayer, Segment},
     reason::{Action, Reason},
 };
 
@@ -122,10 +122,10 @@ impl Outcome {
     }
 }
 
-/// Decides about a frame that came in.
+/// Decides about a frame that came in by an interface with such a link layer.
 #[inline(always)]
-pub fn admit<F: Frame, W: World>(frame: &F, world: &W) -> Outcome {
-    let segment = match Segment::locate(frame) {
+pub fn admit<F: Frame, W: World>(frame: &F, link: LinkLayer, world: &W) -> Outcome {
+    let segment = match Segment::locate(frame, link) {
         Ok(segment) => segment,
         Err(reason) => return reason.into(),
     };

@@ -1,5 +1,5 @@
-//! From a frame to the fields that decide: Ethernet, up to two VLAN tags, IPv4 with options,
-//! IPv6 with a bounded walk over its extension headers, fragments, TCP. No map is asked here.
+//! From a frame to the fields that decide: Ethernet with up to two VLAN tags, or nothing, before
+//! the IP header; IPv4 with options, IPv6 with a bounded walk over its extension headers, fragments, TCP. No map is asked here.
 //!
 //! Total: every frame gives either a TCP segment's place or the [`Reason`] why there is none.
 //! What cannot be read and may be TCP is an error that drops; what is surely not TCP passes.
@@ -18,8 +18,32 @@ pub unsafe trait Raw: Copy {}
 
 // SAFETY: an integer.
 unsafe impl Raw for u16 {}
+// SAFETY: integers without padding.
+unsafe impl Raw for [u8; 2] {}
 
-/// Bounded access to a frame's bytes, from the Ethernet header on.
+/// What an interface's packets begin with.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkLayer {
+    /// An Ethernet header; loopback's do as well.
+    Ethernet = 0,
+    /// The IP header: tunnels (WireGuard, tun, PPP, IP in IP).
+    None = 1,
+}
+
+impl LinkLayer {
+    /// From its number: a global function in the kernel takes nothing else.
+    #[inline(always)]
+    pub const fn from_u32(number: u32) -> Self {
+        if number == Self::None as u32 {
+            Self::None
+        } else {
+            Self::Ethernet
+        }
+    }
+}
+
+/// Bounded access to a frame's bytes, from its first header on.
 pub trait Frame {
     /// The value at byte `at`, as it lies in memory (network byte order), if all of it is there.
     fn read<T: Raw>(&self, at: usize) -> Option<T>;
@@ -187,7 +211,24 @@ impl Segment {
     ///
     /// The reason why there is none: not IP, not TCP, a later fragment, or not readable.
     #[inline(always)]
-    pub fn locate<F: Frame>(frame: &F) -> Result<Self, Reason> {
+    pub fn locate<F: Frame>(frame: &F, link: LinkLayer) -> Result<Self, Reason> {
+        match link {
+            LinkLayer::Ethernet => Self::behind_ethernet(frame),
+            LinkLayer::None => {
+                // The kernel tells the protocols apart by what the device says. A packet whose
+                // version says otherwise is one that it throws away (ip_rcv_core, ip6_rcv_core).
+                let [version, _] = frame.read::<[u8; 2]>(0).ok_or(Reason::Truncated)?;
+                match version >> 4 {
+                    4 => Self::locate_v4(frame, 0),
+                    6 => Self::locate_v6(frame, 0),
+                    _ => Err(Reason::NotIp),
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn behind_ethernet<F: Frame>(frame: &F) -> Result<Self, Reason> {
         let mut ethertype_at = ETHERTYPE_AT;
         let mut ethertype: u16 = frame.read(ethertype_at).ok_or(Reason::Truncated)?;
         for _ in 0..MAX_VLAN_TAGS {
@@ -383,8 +424,8 @@ impl Segment {
 
 /// Both ends of a frame's connection; zero as far as they cannot be read.
 #[inline(always)]
-pub fn tuple_of<F: Frame>(frame: &F) -> Tuple {
-    let tuple = Segment::locate(frame).and_then(|segment| segment.tuple(frame));
+pub fn tuple_of<F: Frame>(frame: &F, link: LinkLayer) -> Tuple {
+    let tuple = Segment::locate(frame, link).and_then(|segment| segment.tuple(frame));
     tuple.unwrap_or_default()
 }
 
@@ -453,9 +494,11 @@ mod tests {
         #[test]
         fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
             let frame = bytes.as_slice();
-            if let Ok(segment) = Segment::locate(&frame) {
-                prop_assert!(segment.transport_at + 4 <= bytes.len());
-                let _ = (segment.tuple(&frame), segment.kind(&frame));
+            for link in [LinkLayer::Ethernet, LinkLayer::None] {
+                if let Ok(segment) = Segment::locate(&frame, link) {
+                    prop_assert!(segment.transport_at + 4 <= bytes.len());
+                    let _ = (segment.tuple(&frame), segment.kind(&frame));
+                }
             }
         }
 
@@ -471,7 +514,11 @@ mod tests {
             bytes[14] = version;
             bytes[if v6 { 20 } else { 23 }] = header;
             let frame = bytes.as_slice();
-            if let Ok(segment) = Segment::locate(&frame) {
+            let located = Segment::locate(&frame, LinkLayer::Ethernet);
+            // The same packet without its Ethernet header is the same packet.
+            let bare = Segment::locate(&&frame[ETHERNET_LEN..], LinkLayer::None);
+            prop_assert_eq!(located.as_ref().map(Segment::server_port).ok(), bare.as_ref().map(Segment::server_port).ok());
+            if let Ok(segment) = located {
                 prop_assert!(segment.transport_at + 4 <= bytes.len());
                 prop_assert!(segment.tuple(&frame) != Err(Reason::Truncated));
                 let _ = segment.kind(&frame);

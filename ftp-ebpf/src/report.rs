@@ -5,7 +5,7 @@ use aya_log_ebpf::debug;
 use ftp_ebpf::{
     abi::{Event, EventKind},
     decide::Outcome,
-    packet,
+    packet::{self, LinkLayer},
     reason::Reason,
 };
 
@@ -52,9 +52,9 @@ pub(crate) fn spend_denial() -> bool {
 
 /// Reads the packet again, for whom it was between, and sends an event.
 #[inline(always)]
-pub(crate) fn tell(frame: &Direct, reason: u32, session: u64) {
+pub(crate) fn tell(frame: &Direct, link: LinkLayer, reason: u32, session: u64) {
     let kind = Reason::from_u32(reason).map_or(EventKind::Denied, Outcome::kind);
-    let tuple = packet::tuple_of(frame);
+    let tuple = packet::tuple_of(frame, link);
     if let Some(mut entry) = EVENTS.reserve::<Event>(0) {
         entry.write(Event {
             // SAFETY: no arguments.

@@ -9,6 +9,7 @@ use aya_ebpf::{
 };
 use ftp_ebpf::{
     decide::{self, Outcome, World as _},
+    packet::LinkLayer,
     reason::{Action, Reason},
 };
 
@@ -21,20 +22,31 @@ const PULL_LEN: u32 = 256;
 /// Decides about a packet that is about to enter the network stack.
 #[classifier]
 pub(crate) fn tcx_admit(ctx: TcContext) -> i32 {
+    judge(&ctx, LinkLayer::Ethernet)
+}
+
+/// The same for interfaces whose packets begin with the IP header.
+#[classifier]
+pub(crate) fn tcx_admit_ip(ctx: TcContext) -> i32 {
+    judge(&ctx, LinkLayer::None)
+}
+
+#[inline(always)]
+fn judge(ctx: &TcContext, link: LinkLayer) -> i32 {
     let Some(kernel) = Kernel::new(ctx.as_ptr()) else {
         return TC_ACT_SHOT;
     };
     // SAFETY: this context's own, and not used after the pull in `tcx_pulled`.
     let frame = unsafe { Direct::new(ctx.data(), ctx.data_end()) };
-    let outcome = decide::admit(&frame, &kernel);
+    let outcome = decide::admit(&frame, link, &kernel);
     if matches!(outcome.reason, Reason::Truncated | Reason::TinyFragment)
         && frame.len() < ctx.len() as usize
     {
         let mut session = 0;
-        let verdict = tcx_pulled(ctx.skb.skb, &raw mut session);
-        return settle(&ctx, &kernel, unpack(verdict, session));
+        let verdict = tcx_pulled(ctx.skb.skb, link as u32, &raw mut session);
+        return settle(ctx, link, &kernel, unpack(verdict, session));
     }
-    settle(&ctx, &kernel, outcome)
+    settle(ctx, link, &kernel, outcome)
 }
 
 /// Decides about a packet whose headers lie beyond its first buffer. A global function, as
@@ -43,7 +55,7 @@ pub(crate) fn tcx_admit(ctx: TcContext) -> i32 {
 /// of stack together.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn tcx_pulled(skb: *mut __sk_buff, session: *mut u64) -> u64 {
+extern "C" fn tcx_pulled(skb: *mut __sk_buff, link: u32, session: *mut u64) -> u64 {
     let ctx = TcContext::new(skb);
     // If it fails, the packet stays unreadable, and is judged so.
     let _ = ctx.pull_data(PULL_LEN.min(ctx.len()));
@@ -52,7 +64,7 @@ extern "C" fn tcx_pulled(skb: *mut __sk_buff, session: *mut u64) -> u64 {
     };
     // SAFETY: this context's own, read after the data has moved.
     let frame = unsafe { Direct::new(ctx.data(), ctx.data_end()) };
-    let outcome = decide::admit(&frame, &kernel);
+    let outcome = decide::admit(&frame, LinkLayer::from_u32(link), &kernel);
     // SAFETY: not null, and the caller's; the verifier checks that it is eight bytes.
     unsafe { *session = outcome.session };
     pack(outcome)
@@ -78,9 +90,14 @@ fn unpack(verdict: u64, session: u64) -> Outcome {
 }
 
 #[inline(always)]
-fn settle(ctx: &TcContext, kernel: &Kernel, outcome: Outcome) -> i32 {
+fn settle(ctx: &TcContext, link: LinkLayer, kernel: &Kernel, outcome: Outcome) -> i32 {
     if report::is_news(&outcome) {
-        tcx_tell(ctx.skb.skb, outcome.reason as u32, outcome.session);
+        tcx_tell(
+            ctx.skb.skb,
+            link as u32,
+            outcome.reason as u32,
+            outcome.session,
+        );
     }
     match outcome.action(kernel.policy()) {
         // Leave it to the programs behind this one, and to the stack after them.
@@ -100,10 +117,10 @@ fn settle(ctx: &TcContext, kernel: &Kernel, outcome: Outcome) -> i32 {
 /// packet can come to be told of.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn tcx_tell(skb: *mut __sk_buff, reason: u32, session: u64) -> u64 {
+extern "C" fn tcx_tell(skb: *mut __sk_buff, link: u32, reason: u32, session: u64) -> u64 {
     let ctx = TcContext::new(skb);
     // SAFETY: the running program's own context, and nothing below moves packet data.
     let frame = unsafe { Direct::new(ctx.data(), ctx.data_end()) };
-    report::tell(&frame, reason, session);
+    report::tell(&frame, LinkLayer::from_u32(link), reason, session);
     0
 }

@@ -9,6 +9,7 @@ use aya_ebpf::{
 };
 use ftp_ebpf::{
     decide::{self, World as _},
+    packet::LinkLayer,
     reason::Action,
 };
 
@@ -22,7 +23,7 @@ pub(crate) fn xdp_admit(ctx: XdpContext) -> u32 {
     };
     // SAFETY: this context's own, and nothing below moves packet data.
     let frame = unsafe { Direct::new(ctx.data(), ctx.data_end()) };
-    let outcome = decide::admit(&frame, &kernel);
+    let outcome = decide::admit(&frame, LinkLayer::Ethernet, &kernel);
     let action = outcome.action(kernel.policy());
     if report::is_news(&outcome) {
         xdp_tell(ctx.ctx, outcome.reason as u32, outcome.session);
@@ -41,6 +42,6 @@ extern "C" fn xdp_tell(ctx: *mut xdp_md, reason: u32, session: u64) -> u64 {
     let ctx = XdpContext::new(ctx);
     // SAFETY: the running program's own context, and nothing below moves packet data.
     let frame = unsafe { Direct::new(ctx.data(), ctx.data_end()) };
-    report::tell(&frame, reason, session);
+    report::tell(&frame, LinkLayer::Ethernet, reason, session);
     0
 }

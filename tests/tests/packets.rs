@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, ensure};
 use ftp_ebpf::{
     decide,
+    packet::LinkLayer,
     reason::{Action, Reason},
 };
 use ftp_tests::{
@@ -39,27 +40,66 @@ fn claims_after(case: &Case) -> Vec<Option<u16>> {
     claims
 }
 
+/// What is wrong with the decision about a case's packet, if anything.
+fn judge(case: &Case, packet: &[u8], link: LinkLayer) -> Option<String> {
+    let memory = Memory::new(&case.host);
+    let outcome = decide::admit(&packet, link, &memory);
+    let (claims, expected) = (memory.claims(), claims_after(case));
+    let right = outcome.reason == case.expected
+        && outcome.took == case.takes.is_some()
+        && claims == expected;
+    (!right).then(|| {
+        format!(
+            "{}: {:?}, claims {claims:?}, instead of {:?}, claims {expected:?}",
+            case.name, outcome.reason, case.expected
+        )
+    })
+}
+
 #[test]
 fn on_the_host() -> Result<()> {
     let all = cases::all();
     let wrong: Vec<String> = all
         .iter()
-        .filter_map(|case| {
-            let memory = Memory::new(&case.host);
-            let outcome = decide::admit(&case.frame.as_slice(), &memory);
-            let (claims, expected) = (memory.claims(), claims_after(case));
-            let right = outcome.reason == case.expected
-                && outcome.took == case.takes.is_some()
-                && claims == expected;
-            (!right).then(|| {
-                format!(
-                    "{}: {:?}, claims {claims:?}, instead of {:?}, claims {expected:?}",
-                    case.name, outcome.reason, case.expected
-                )
-            })
-        })
+        .filter_map(|case| judge(case, &case.frame, LinkLayer::Ethernet))
         .collect();
     report("decide", &wrong, all.len())
+}
+
+/// What comes out of a tunnel is judged as it would be behind an Ethernet header.
+#[test]
+fn on_the_host_without_ethernet_headers() -> Result<()> {
+    let all = cases::all();
+    let bare: Vec<(&Case, &[u8])> = all
+        .iter()
+        .filter_map(|case| Some((case, without_ethernet(&case.frame)?)))
+        .collect();
+    ensure!(
+        bare.len() > all.len() * 3 / 4,
+        "only {} of {} cases have an Ethernet header to take away",
+        bare.len(),
+        all.len()
+    );
+    let wrong: Vec<String> = bare
+        .iter()
+        .filter_map(|(case, packet)| judge(case, packet, LinkLayer::None))
+        .collect();
+    report("decide, without Ethernet headers", &wrong, bare.len())
+}
+
+/// The IP packet in an untagged frame, if its version is the one that the frame says.
+fn without_ethernet(frame: &[u8]) -> Option<&[u8]> {
+    let version = match frame.get(12..14)? {
+        [0x08, 0x00] => 4,
+        [0x86, 0xdd] => 6,
+        _ => return None,
+    };
+    let packet = frame.get(14..)?;
+    // One that is cut off so early is `Truncated` either way, and has no version to look at.
+    packet
+        .first()
+        .is_none_or(|first| first >> 4 == version)
+        .then_some(packet)
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use aya::programs::ProgramInfo;
-use ftp_ebpf::abi::program;
+use ftp_ebpf::{abi::program, packet::LinkLayer};
 use ftp_user::pinholes::kernel::{GuardSettings, Object, Settings};
 
 /// A fifth of the limit.
@@ -18,7 +18,8 @@ fn every_program_is_far_from_the_verifiers_limit() -> Result<()> {
         })?;
         let programs = [
             ("xdp", object.xdp()?.info()?),
-            ("tcx", object.tcx()?.info()?),
+            ("tcx", object.tcx(LinkLayer::Ethernet)?.info()?),
+            ("tcx without Ethernet", object.tcx(LinkLayer::None)?.info()?),
             ("steer", object.steer()?.info()?),
         ];
         for (name, info) in programs {

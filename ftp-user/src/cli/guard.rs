@@ -156,8 +156,8 @@ async fn guard_all(options: &GuardOptions) -> anyhow::Result<()> {
             () = &mut stopped => break,
             Some((name, said)) = told.recv() => match said {
                 Told::Started(locked) => {
-                    for Locked { interface, mode, why } in locked {
-                        tracing::info!("{}locked {interface} with {mode} ({why})", prefix(&name));
+                    for locked in locked {
+                        tracing::info!("{}{locked}", prefix(&name));
                     }
                     waiting -= 1;
                     if waiting == 0 {
@@ -226,7 +226,10 @@ fn guard_here(
         .build()?;
     runtime.block_on(async {
         let mut guard = Guard::start(options).await?;
-        let _ = tell.send((name.to_owned(), Told::Started(guard.locked().to_vec())));
+        let _ = tell.send((
+            name.to_owned(),
+            Told::Started(guard.locked().cloned().collect()),
+        ));
         tokio::select! {
             () = guard.run() => {}
             // An error says that the sender is gone, which ends it as well.

@@ -8,7 +8,7 @@ pub mod kernel;
 mod listeners;
 
 use crate::config::{Config, PortSet};
-use kernel::{Hole, Kernel, Locked, StartError};
+use kernel::{Hole, Kernel, StartError};
 use listeners::{ListenerPort, Listeners};
 use std::io;
 use std::net::{IpAddr, TcpStream};
@@ -80,14 +80,6 @@ impl Pinholes {
         Ok(Pinholes {
             backend: Backend::Kernel(Arc::new(Kernel::start(config).await?)),
         })
-    }
-
-    /// The interfaces that the kernel half has locked; none without it.
-    pub fn locked(&self) -> &[Locked] {
-        match &self.backend {
-            Backend::Kernel(kernel) => kernel.locked(),
-            Backend::Listeners(_) => &[],
-        }
     }
 
     /// Pinholes without the kernel half: while one is open, its port is open to anybody, and a

@@ -10,6 +10,8 @@ use aya::programs::{
     xdp::{XdpLink, XdpLinkId},
 };
 
+use ftp_ebpf::packet::LinkLayer;
+
 use super::{
     explain,
     host::Link,
@@ -38,7 +40,7 @@ impl fmt::Display for Mode {
     }
 }
 
-/// A locked interface.
+/// A locked interface. Displays as the sentence that the log has of it.
 #[derive(Clone, Debug)]
 pub struct Locked {
     /// Its name.
@@ -47,6 +49,17 @@ pub struct Locked {
     pub mode: Mode,
     /// Why so.
     pub why: String,
+}
+
+impl fmt::Display for Locked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            interface,
+            mode,
+            why,
+        } = self;
+        write!(f, "locked {interface} with {mode} ({why})")
+    }
 }
 
 /// Why an interface could not be locked.
@@ -60,14 +73,21 @@ pub enum AttachError {
         /// Those that exist.
         present: String,
     },
-    /// Its packets have no Ethernet header for the lock to read.
+    /// Its packets have headers that no lock here reads.
     #[error(
-        "interface `{name}` carries packets without Ethernet headers, which Pinhole cannot read: \
-         leave it out of `enforce.interfaces`"
+        "interface `{name}` carries packets {}: leave it out of `enforce.interfaces`. Whoever \
+         comes in there is not held off",
+        if *needs_tcx {
+            "without Ethernet headers, which only tcx (Linux 6.6) can lock"
+        } else {
+            "that begin neither with an Ethernet nor with an IP header"
+        }
     )]
-    NotEthernet {
+    Unreadable {
         /// Its name.
         name: String,
+        /// Begins with the IP header, which only tcx can be told.
+        needs_tcx: bool,
     },
     /// XDP takes one program an interface.
     #[error(
@@ -136,48 +156,35 @@ pub(super) struct Attached {
 /// The link of an earlier lock of that kind on the interface with that number, to be taken over.
 pub(super) type Predecessor<'a> = dyn Fn(u32, Mode) -> Option<FdLink> + 'a;
 
+/// Whether every interface that is named is there.
+pub(super) fn all_there(links: &[Link], wanted: &Interfaces) -> Result<(), AttachError> {
+    let Interfaces::Named(names) = wanted else {
+        return Ok(());
+    };
+    let missing = |name: &&String| !links.iter().any(|link| link.name == **name);
+    match names.iter().find(missing) {
+        None => Ok(()),
+        Some(missing) => {
+            let names: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();
+            Err(AttachError::NoInterface {
+                name: missing.clone(),
+                present: names.join(", "),
+            })
+        }
+    }
+}
+
 /// The interfaces to lock: those named, or by themselves those that a control connection, and so
 /// its data connections, can come in by.
 pub(super) fn select<'a>(
     links: &'a [Link],
     wanted: &Interfaces,
     listen: &[SocketAddr],
-) -> Result<Vec<&'a Link>, AttachError> {
-    match wanted {
-        Interfaces::Named(names) => names
-            .iter()
-            .map(|name| {
-                let link = links
-                    .iter()
-                    .find(|link| link.name == *name)
-                    .ok_or_else(|| {
-                        let names: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();
-                        AttachError::NoInterface {
-                            name: name.clone(),
-                            present: names.join(", "),
-                        }
-                    })?;
-                if !link.ethernet {
-                    return Err(AttachError::NotEthernet { name: name.clone() });
-                }
-                Ok(link)
-            })
-            .collect(),
-        Interfaces::Auto => Ok(links
-            .iter()
-            .filter(|link| link.up && listen.iter().any(|address| reaches(link, address)))
-            .filter(|link| {
-                if !link.ethernet {
-                    tracing::warn!(
-                        interface = link.name,
-                        "left unlocked: its packets have no Ethernet headers. Ports there are \
-                         refused (RST) unless negotiated, not dropped"
-                    );
-                }
-                link.ethernet
-            })
-            .collect()),
-    }
+) -> impl Iterator<Item = &'a Link> {
+    links.iter().filter(move |link| match wanted {
+        Interfaces::Named(names) => names.contains(&link.name),
+        Interfaces::Auto => link.up && listen.iter().any(|address| reaches(link, address)),
+    })
 }
 
 fn reaches(link: &Link, listen: &SocketAddr) -> bool {
@@ -194,6 +201,10 @@ fn reaches(link: &Link, listen: &SocketAddr) -> bool {
 fn choose(link: &Link, wanted: Attach, has_tcx: bool) -> (Mode, String, bool) {
     let configured = || "as configured".to_owned();
     let soft = if has_tcx { Mode::Tcx } else { Mode::Generic };
+    if link.layer == Some(LinkLayer::None) {
+        let why = "packets without Ethernet headers".to_owned();
+        return (Mode::Tcx, why, false);
+    }
     match (wanted, &link.kind) {
         (Attach::Native, _) => (Mode::Native, configured(), false),
         (Attach::Generic, _) => (Mode::Generic, configured(), false),
@@ -227,6 +238,16 @@ pub(super) fn lock(
     predecessor: &Predecessor<'_>,
 ) -> Result<(Locked, Vec<Attached>), AttachError> {
     let has_tcx = explain::kernel_is_at_least(6, 6);
+    match link.layer {
+        Some(LinkLayer::Ethernet) => {}
+        Some(LinkLayer::None) if has_tcx => {}
+        unreadable => {
+            return Err(AttachError::Unreadable {
+                name: link.name.clone(),
+                needs_tcx: unreadable.is_some(),
+            });
+        }
+    }
     let (mut mode, mut why, may_change) = choose(link, wanted, has_tcx);
     if mark && mode == Mode::Generic {
         mode = Mode::Tcx;
@@ -261,7 +282,7 @@ fn attach(
     let index = on.index;
     let mut link = None;
     if let Some(old) = predecessor(index, mode) {
-        link = take_over(object, mode, old)?;
+        link = take_over(object, on, mode, old)?;
     }
     let link = match link {
         Some(link) => link,
@@ -284,6 +305,10 @@ fn attach(
     Ok(Attached { index, mode, link })
 }
 
+fn layer(link: &Link) -> LinkLayer {
+    link.layer.unwrap_or(LinkLayer::Ethernet)
+}
+
 /// A link, taken from its program: it is ours to keep or to drop.
 enum Taken {
     Xdp(XdpLink),
@@ -303,14 +328,19 @@ fn xdp(
 fn tcx(object: &mut Object, link: &Link) -> Result<Result<Taken, ProgramError>, ObjectError> {
     // First, so that what it drops costs the programs behind it nothing.
     let order = TcAttachOptions::TcxOrder(LinkOrder::first());
-    let program = object.tcx()?;
+    let program = object.tcx(layer(link))?;
     let attached = program.attach_with_options(&link.name, TcAttachType::Ingress, order);
     Ok(attached.and_then(|id: SchedClassifierLinkId| program.take_link(id).map(Taken::Tcx)))
 }
 
 /// Puts our program into a link that has another one: at no moment is there none. `None` where the
 /// link is no good any more: its interface has gone, and another one has its number.
-fn take_over(object: &mut Object, mode: Mode, old: FdLink) -> Result<Option<Taken>, ObjectError> {
+fn take_over(
+    object: &mut Object,
+    on: &Link,
+    mode: Mode,
+    old: FdLink,
+) -> Result<Option<Taken>, ObjectError> {
     let taken = match mode {
         Mode::Native | Mode::Generic => {
             let program = object.xdp()?;
@@ -320,7 +350,7 @@ fn take_over(object: &mut Object, mode: Mode, old: FdLink) -> Result<Option<Take
             })
         }
         Mode::Tcx => {
-            let program = object.tcx()?;
+            let program = object.tcx(layer(on))?;
             SchedClassifierLink::try_from(old).ok().map(|link| {
                 let id = program.attach_to_link(link)?;
                 program.take_link(id).map(Taken::Tcx)
@@ -388,7 +418,7 @@ mod tests {
         Link {
             index: 1,
             name: name.to_owned(),
-            ethernet: true,
+            layer: Some(LinkLayer::Ethernet),
             loopback: name == "lo",
             up: true,
             kind: kind.map(str::to_owned),
@@ -401,44 +431,47 @@ mod tests {
         }
     }
 
+    fn tunnel() -> Link {
+        let mut tunnel = link("wg0", Some("wireguard"), &["10.9.0.1"]);
+        tunnel.layer = Some(LinkLayer::None);
+        tunnel
+    }
+
     fn names(links: &[Link], listen: &str) -> Vec<String> {
-        let selected = select(links, &Interfaces::Auto, &[listen.parse().unwrap()]).unwrap();
-        selected.iter().map(|link| link.name.clone()).collect()
+        let listen = [listen.parse().unwrap()];
+        let selected = select(links, &Interfaces::Auto, &listen);
+        selected.map(|link| link.name.clone()).collect()
     }
 
     #[test]
     fn auto_locks_the_interfaces_that_clients_come_in_by() {
         let mut down = link("eth9", None, &["192.0.2.9"]);
         down.up = false;
-        let mut tunnel = link("wg0", Some("wireguard"), &["10.9.0.1"]);
-        tunnel.ethernet = false;
         let links = [
             link("lo", None, &["127.0.0.1", "::1"]),
             link("eth0", None, &["192.0.2.1"]),
             link("eth1", None, &["198.51.100.1", "2001:db8::1"]),
             link("port", Some("veth"), &[]),
             down,
-            tunnel,
+            tunnel(),
         ];
-        assert_eq!(names(&links, "[::]:21"), ["eth0", "eth1"]);
+        assert_eq!(names(&links, "[::]:21"), ["eth0", "eth1", "wg0"]);
         assert_eq!(names(&links, "[2001:db8::1]:21"), ["eth1"]);
         assert_eq!(names(&links, "127.0.0.1:2121"), ["lo"]);
     }
 
     #[test]
-    fn a_named_interface_must_be_there_and_readable() {
-        let mut tunnel = link("wg0", Some("wireguard"), &["10.9.0.1"]);
-        tunnel.ethernet = false;
-        let links = [link("eth0", None, &[]), tunnel];
+    fn a_named_interface_must_be_there() {
+        let links = [link("eth0", None, &[]), tunnel()];
         let named = |name: &str| Interfaces::Named(vec![name.to_owned()]);
-        let missing = select(&links, &named("eth1"), &[]).unwrap_err().to_string();
+        let missing = all_there(&links, &named("eth1")).unwrap_err().to_string();
         assert!(
             missing.contains("`eth1`") && missing.contains("eth0, wg0"),
             "{missing}"
         );
-        let unreadable = select(&links, &named("wg0"), &[]);
-        assert!(matches!(unreadable, Err(AttachError::NotEthernet { .. })));
-        assert_eq!(select(&links, &named("eth0"), &[]).unwrap().len(), 1);
+        all_there(&links, &named("wg0")).unwrap();
+        assert_eq!(select(&links, &named("eth0"), &[]).count(), 1);
+        assert_eq!(select(&links, &named("eth1"), &[]).count(), 0);
     }
 
     #[test]
@@ -451,5 +484,6 @@ mod tests {
         assert_eq!(auto(&link("lo", None, &[]), true), Mode::Tcx);
         assert_eq!(auto(&veth, false), Mode::Generic);
         assert_eq!(choose(&veth, Attach::Native, true).0, Mode::Native);
+        assert_eq!(choose(&tunnel(), Attach::Native, true).0, Mode::Tcx);
     }
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use aya::programs::{ProgramError, TestRun as _, TestRunOptions};
-use ftp_ebpf::abi::program;
+use ftp_ebpf::{abi::program, packet::LinkLayer};
 
 use super::object::{Object, ObjectError};
 
@@ -63,7 +63,7 @@ impl Object {
             }
             Lock::Tcx => {
                 let result = self
-                    .tcx()?
+                    .tcx(LinkLayer::Ethernet)?
                     .test_run(options)
                     .map_err(refused(program::TCX_ADMIT))?;
                 (result, TC_ACT_UNSPEC)

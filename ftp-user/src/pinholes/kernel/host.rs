@@ -3,6 +3,7 @@
 
 use std::{collections::HashSet, fs, io, net::IpAddr, path::Path};
 
+use ftp_ebpf::packet::LinkLayer;
 use futures_util::TryStreamExt as _;
 use rtnetlink::packet_route::{
     address::{AddressAttribute, AddressMessage},
@@ -19,8 +20,8 @@ pub(super) struct Link {
     pub(super) index: u32,
     /// Its name.
     pub(super) name: String,
-    /// Frames start with an Ethernet header (loopback's do).
-    pub(super) ethernet: bool,
+    /// What its packets begin with; none: with something that cannot be read.
+    pub(super) layer: Option<LinkLayer>,
     /// It is the loopback interface.
     pub(super) loopback: bool,
     /// It is up.
@@ -137,10 +138,7 @@ fn read_link(message: LinkMessage, addresses: &[AddressMessage]) -> Link {
     let mut link = Link {
         index: message.header.index,
         name: String::new(),
-        ethernet: matches!(
-            message.header.link_layer_type,
-            LinkLayerType::Ether | LinkLayerType::Loopback
-        ),
+        layer: layer(message.header.link_layer_type),
         loopback: message.header.link_layer_type == LinkLayerType::Loopback,
         up: message.header.flags.contains(LinkFlags::Up),
         kind: None,
@@ -174,6 +172,24 @@ fn read_link(message: LinkMessage, addresses: &[AddressMessage]) -> Link {
         }
     }
     link
+}
+
+/// What packets of a type of interface (include/uapi/linux/if_arp.h) begin with when they come in.
+fn layer(kind: LinkLayerType) -> Option<LinkLayer> {
+    match kind {
+        LinkLayerType::Ether | LinkLayerType::Loopback => Some(LinkLayer::Ethernet),
+        // Tunnels, WireGuard, tun, PPP, virtual networks of containers (venet).
+        LinkLayerType::None
+        | LinkLayerType::Ppp
+        | LinkLayerType::Rawip
+        | LinkLayerType::Tunnel
+        | LinkLayerType::Tunnel6
+        | LinkLayerType::Sit
+        | LinkLayerType::Ipgre
+        | LinkLayerType::Ip6gre
+        | LinkLayerType::Void => Some(LinkLayer::None),
+        _ => None,
+    }
 }
 
 fn kind_name(kind: &InfoKind) -> String {

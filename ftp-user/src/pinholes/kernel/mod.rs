@@ -10,6 +10,7 @@ mod explain;
 mod guard;
 mod host;
 mod layout;
+mod locks;
 mod object;
 mod others;
 mod proc_net;
@@ -18,9 +19,15 @@ mod store;
 mod table;
 mod upkeep;
 
-use std::{collections::HashSet, fmt, fs::File, net::IpAddr, sync::Arc};
+use std::{
+    collections::HashSet,
+    fmt,
+    fs::File,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
 
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 
 pub use self::{
     acceptor::AcceptorError,
@@ -32,13 +39,14 @@ pub use self::{
     object::{GuardSettings, Object, ObjectError, Settings},
     shared_ports::{Set, SharedPorts},
 };
+pub(in crate::pinholes) use self::{clock::monotonic_ns, table::Hole};
 use self::{
-    attach::Attached,
+    host::Link,
+    locks::{Locks, Nothing},
     store::KernelStore,
     table::{Table, Timing},
     upkeep::{Situation, Upkeep},
 };
-pub(in crate::pinholes) use self::{clock::monotonic_ns, table::Hole};
 use crate::{
     config::{Config, PortSet},
     pinholes::{OpenError, SessionId},
@@ -47,19 +55,21 @@ use crate::{
 /// The running kernel half.
 pub(in crate::pinholes) struct Kernel {
     table: Arc<Table>,
-    locked: Vec<Locked>,
-    _locks: Vec<Attached>,
     /// Accepting, logging, housekeeping; end with this.
     _tasks: JoinSet<()>,
-    /// Every program and its links; detached when dropped, after the tasks.
-    _object: Object,
+    /// Detached when dropped, after the tasks.
+    _programs: Arc<Mutex<Programs>>,
+}
+
+/// Every program, and where they are attached.
+struct Programs {
+    object: Object,
+    locks: Locks,
 }
 
 impl fmt::Debug for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kernel")
-            .field("locked", &self.locked)
-            .finish_non_exhaustive()
+        f.debug_struct("Kernel").finish_non_exhaustive()
     }
 }
 
@@ -77,8 +87,8 @@ impl Kernel {
             ports.set(Set::Guarded, port, true);
         }
         let links = host::links().await?;
-        let chosen = attach::select(&links, &enforce.interfaces, &config.listen)?;
-        let bridged = chosen.iter().any(|link| link.bridge_port);
+        let bridged = attach::select(&links, &enforce.interfaces, &config.listen)
+            .any(|link| link.bridge_port);
         let upkeep = Upkeep::start(
             &mut object,
             Arc::clone(&ports),
@@ -108,38 +118,22 @@ impl Kernel {
             });
         }
         events::start(&mut object, &mut tasks, settings.debug, None)?;
-        tasks.spawn(upkeep.run(Some(Arc::clone(&table))));
+        let (seen, changes) = watch::channel(Vec::new());
+        tasks.spawn(upkeep.run(Some(Arc::clone(&table)), seen));
 
         steer(&mut object)?;
         others::warn(&config.passive.ports, "passive.ports =", &HashSet::new());
-        let (mut locked, mut locks) = (Vec::with_capacity(chosen.len()), Vec::new());
-        for link in chosen {
-            let marks = enforce.mark.is_some();
-            let nobody = &|_, _| None;
-            let (done, links) = attach::lock(&mut object, link, enforce.attach, marks, nobody)?;
-            locked.push(done);
-            locks.extend(links);
+        let locks = Locks::put(&mut object, enforce, &config.listen, &links, &Nothing)?;
+        for locked in locks.locked() {
+            tracing::info!("{locked}");
         }
-        for Locked {
-            interface,
-            mode,
-            why,
-        } in &locked
-        {
-            tracing::info!("locked {interface} with {mode} ({why})");
-        }
+        let programs = Arc::new(Mutex::new(Programs { object, locks }));
+        tasks.spawn(follow(Arc::downgrade(&programs), changes));
         Ok(Self {
             table,
-            locked,
-            _locks: locks,
             _tasks: tasks,
-            _object: object,
+            _programs: programs,
         })
-    }
-
-    /// The locked interfaces.
-    pub(in crate::pinholes) fn locked(&self) -> &[Locked] {
-        &self.locked
     }
 
     /// Opens a pinhole; see [`Pinholes::open`](crate::pinholes::Pinholes::open).
@@ -151,6 +145,20 @@ impl Kernel {
         ports: Option<&PortSet>,
     ) -> Result<Hole, OpenError> {
         self.table.open(session, client, server, ports).await
+    }
+}
+
+/// Locks the interfaces that come up later. Until then a data connection by one of them needs its
+/// pinhole all the same, because `steer` does; a second one may get as far as the acceptor.
+async fn follow(programs: Weak<Mutex<Programs>>, mut changes: watch::Receiver<Vec<Link>>) {
+    while changes.changed().await.is_ok() {
+        let links = changes.borrow_and_update().clone();
+        let Some(programs) = programs.upgrade() else {
+            return;
+        };
+        let mut programs = programs.lock().unwrap_or_else(PoisonError::into_inner);
+        let Programs { object, locks } = &mut *programs;
+        locks.follow(object, &links, &Nothing);
     }
 }
 

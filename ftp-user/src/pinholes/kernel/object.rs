@@ -8,7 +8,10 @@ use aya::{
     pin::PinError,
     programs::{Program, ProgramError, SchedClassifier, SkLookup, TracePoint, Xdp},
 };
-use ftp_ebpf::abi::{self, Address, ClientMask, Data, DataPort, Layout, Pinhole, PinholeKey};
+use ftp_ebpf::{
+    abi::{self, Address, ClientMask, Data, DataPort, Layout, Pinhole, PinholeKey},
+    packet::LinkLayer,
+};
 
 use super::shared_ports::SharedPorts;
 use crate::config::Enforce;
@@ -163,9 +166,9 @@ impl Object {
         let mut object = Self { ebpf };
         // All before any map is taken: a program is loaded with the maps that are still here.
         object.load_program(abi::program::XDP_ADMIT, |program: &mut Xdp| program.load())?;
-        object.load_program(abi::program::TCX_ADMIT, |program: &mut SchedClassifier| {
-            program.load()
-        })?;
+        for name in [abi::program::TCX_ADMIT, abi::program::TCX_ADMIT_IP] {
+            object.load_program(name, |program: &mut SchedClassifier| program.load())?;
+        }
         if settings.guard.is_some() {
             for name in [abi::program::GUARD_STATE, abi::program::GUARD_READ] {
                 object.load_program(name, |program: &mut TracePoint| program.load())?;
@@ -203,13 +206,16 @@ impl Object {
         self.program(abi::program::XDP_ADMIT)
     }
 
-    /// The traffic-control program.
+    /// The traffic-control program for interfaces with that link layer.
     ///
     /// # Errors
     ///
     /// [`ObjectError::Missing`].
-    pub fn tcx(&mut self) -> Result<&mut SchedClassifier, ObjectError> {
-        self.program(abi::program::TCX_ADMIT)
+    pub fn tcx(&mut self, layer: LinkLayer) -> Result<&mut SchedClassifier, ObjectError> {
+        self.program(match layer {
+            LinkLayer::Ethernet => abi::program::TCX_ADMIT,
+            LinkLayer::None => abi::program::TCX_ADMIT_IP,
+        })
     }
 
     /// The socket-lookup program; loaded where there is no guard.

@@ -8,7 +8,10 @@ use ftp_ebpf::abi::{Address, policy};
 use rtnetlink::sys::{
     AsyncSocket as _, AsyncSocketExt as _, SocketAddr, TokioSocket, protocols::NETLINK_ROUTE,
 };
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval},
+};
 
 use super::{
     events,
@@ -65,8 +68,8 @@ impl Upkeep {
         Ok(upkeep)
     }
 
-    /// For as long as the daemon lives.
-    pub(super) async fn run(mut self, table: Option<Arc<Table>>) {
+    /// For as long as the daemon lives. What the interfaces are like after a change goes to `seen`.
+    pub(super) async fn run(mut self, table: Option<Arc<Table>>, seen: watch::Sender<Vec<Link>>) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut changes = match Changes::watch() {
@@ -74,7 +77,7 @@ impl Upkeep {
             Err(error) => {
                 tracing::warn!(
                     %error,
-                    "changes of this host's addresses and forwarding will not be noticed"
+                    "changes of this host's interfaces, addresses and forwarding will not be noticed"
                 );
                 None
             }
@@ -88,18 +91,21 @@ impl Upkeep {
                     self.grant();
                 }
                 () = Changes::next(&mut changes) => {
-                    if let Err(error) = self.look_again().await {
-                        tracing::warn!(%error, "cannot tell what changed on this host");
+                    match self.look_again().await {
+                        Ok(links) => drop(seen.send_replace(links)),
+                        Err(error) => {
+                            tracing::warn!(%error, "cannot tell what changed on this host");
+                        }
                     }
                 }
             }
         }
     }
 
-    async fn look_again(&mut self) -> Result<(), HostError> {
+    async fn look_again(&mut self) -> Result<Vec<Link>, HostError> {
         let links = host::links().await?;
         self.describe(host::addresses(&links), host::forwards()?);
-        Ok(())
+        Ok(links)
     }
 
     fn describe(&mut self, addresses: HashSet<IpAddr>, forwards: bool) {
@@ -125,13 +131,13 @@ impl Upkeep {
     }
 }
 
-/// Tells that something about addresses or forwarding has changed.
+/// Tells that something about interfaces, addresses or forwarding has changed.
 struct Changes(TokioSocket);
 
 impl Changes {
-    /// Multicast groups of rtnetlink (include/uapi/linux/rtnetlink.h): IPV4_IFADDR, IPV6_IFADDR,
-    /// IPV4_NETCONF, IPV6_NETCONF.
-    const GROUPS: [u32; 4] = [5, 9, 24, 25];
+    /// Multicast groups of rtnetlink (include/uapi/linux/rtnetlink.h): LINK, IPV4_IFADDR,
+    /// IPV6_IFADDR, IPV4_NETCONF, IPV6_NETCONF.
+    const GROUPS: [u32; 5] = [1, 5, 9, 24, 25];
 
     fn watch() -> io::Result<Self> {
         let mut socket = TokioSocket::new(NETLINK_ROUTE)?;

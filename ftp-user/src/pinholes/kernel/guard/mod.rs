@@ -23,7 +23,7 @@ use aya::{
 };
 use ftp_ebpf::abi::{Data, Pinhole, PinholeKey, map, program};
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
@@ -36,9 +36,11 @@ pub use self::{
 };
 use super::{
     Locked, Object, ObjectError, Settings, SharedPorts, StartError,
-    attach::{self, Attached},
+    attach::{self, Attached, Mode},
     events::{self, Heard},
-    host, layout,
+    host::{self, Link},
+    layout,
+    locks::{Keep, Locks},
     object::GuardSettings,
     others,
     proc_net::{self, Process, State, TcpSocket},
@@ -65,8 +67,9 @@ pub struct GuardOptions {
 /// A running guard of one network namespace. Dropping it detaches and frees everything, but what
 /// `on_exit` keeps.
 pub struct Guard {
-    locked: Vec<Locked>,
-    _locks: Vec<Attached>,
+    locks: Locks,
+    /// What the interfaces are like, after each change.
+    links: watch::Receiver<Vec<Link>>,
     _watch: FdLink,
     crowd: Crowd,
     peers: Option<Peers>,
@@ -114,10 +117,10 @@ impl Guard {
 
         let links = host::links().await?;
         let listen = listened(&guard.control_ports, &census);
-        let chosen = attach::select(&links, &enforce.interfaces, &listen)?;
         let situation = Situation {
             stray: enforce.stray,
-            bridged: chosen.iter().any(|link| link.bridge_port),
+            bridged: attach::select(&links, &enforce.interfaces, &listen)
+                .any(|link| link.bridge_port),
             dry_run: guard.dry_run,
             admit_peers: guard.unresolved == Unresolved::AdmitControlPeers,
         };
@@ -150,32 +153,27 @@ impl Guard {
         let mut tasks = JoinSet::new();
         let (hears, heard) = mpsc::channel(EVENTS);
         events::start(&mut object, &mut tasks, settings.debug, Some(hears))?;
-        tasks.spawn(upkeep.run(None));
+        let (saw, changes) = watch::channel(Vec::new());
+        tasks.spawn(upkeep.run(None, saw));
 
         if let Some(range) = &guard.ports {
             others::warn(range, "--ports", &seeded);
         }
-        let (mut locked, mut locks) = (Vec::with_capacity(chosen.len()), Vec::new());
-        let predecessor = |index, mode| pins.as_ref()?.lock(index, mode);
-        let marks = enforce.mark.is_some();
-        for link in chosen {
-            let (done, links) =
-                attach::lock(&mut object, link, enforce.attach, marks, &predecessor)?;
-            locked.push(done);
-            for link in links {
-                locks.push(Pins::keep_lock(kept, link)?);
-            }
-        }
+        let keep = Kept {
+            found: pins.as_ref(),
+            kept,
+        };
+        let locks = Locks::put(&mut object, enforce, &listen, &links, &keep)?;
         let seen = Pins::keep(kept, seen, Pins::WATCH)?;
         if let Some(pins) = &mut pins {
             match wanted {
-                true => pins.settle(&locks),
+                true => pins.settle(locks.attached()),
                 false => pins.remove_all(),
             }
         }
         Ok(Self {
-            locked,
-            _locks: locks,
+            locks,
+            links: changes,
             _watch: seen,
             crowd,
             peers,
@@ -205,6 +203,14 @@ impl Guard {
                         self.crowd.settle(&mut self.object, self.pins.as_ref());
                     }
                 },
+                Ok(()) = self.links.changed() => {
+                    let links = self.links.borrow_and_update().clone();
+                    let keep = Kept {
+                        found: None,
+                        kept: self.pins.as_ref(),
+                    };
+                    self.locks.follow(&mut self.object, &links, &keep);
+                }
                 () = at(self.crowd.due()) => {
                     self.crowd.look();
                     self.crowd.settle(&mut self.object, self.pins.as_ref());
@@ -220,8 +226,8 @@ impl Guard {
     }
 
     /// The locked interfaces.
-    pub fn locked(&self) -> &[Locked] {
-        &self.locked
+    pub fn locked(&self) -> impl Iterator<Item = &Locked> {
+        self.locks.locked()
     }
 
     /// Takes away what a guard of this thread's network namespace has left at work; says whether
@@ -232,6 +238,22 @@ impl Guard {
     /// A guard runs, or the bpffs refuses.
     pub fn release(guard: &config::Guard) -> Result<bool, StartError> {
         Ok(pins::release(&guard.bpffs, namespace::own()?)?)
+    }
+}
+
+/// Where an earlier guard's locks are found, and ours are kept.
+struct Kept<'a> {
+    found: Option<&'a Pins>,
+    kept: Option<&'a Pins>,
+}
+
+impl Keep for Kept<'_> {
+    fn predecessor(&self, index: u32, mode: Mode) -> Option<FdLink> {
+        self.found?.lock(index, mode)
+    }
+
+    fn keep(&self, lock: Attached) -> Result<Attached, StartError> {
+        Pins::keep_lock(self.kept, lock)
     }
 }
 

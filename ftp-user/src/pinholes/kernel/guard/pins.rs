@@ -212,12 +212,9 @@ impl Pins {
 
     /// Everything is pinned: takes away what earlier guards have left and this one does not use,
     /// other layouts and the locks of other interfaces.
-    pub(super) fn settle(&mut self, locks: &[Attached]) {
+    pub(super) fn settle<'a>(&mut self, locks: impl Iterator<Item = &'a Attached>) {
         self.unfinished = false;
-        let used: Vec<String> = locks
-            .iter()
-            .map(|lock| lock_name(lock.index, lock.mode))
-            .collect();
+        let used: Vec<String> = locks.map(|lock| lock_name(lock.index, lock.mode)).collect();
         for layout in self.layouts() {
             if layout == self.current {
                 for name in names_in(&layout) {

@@ -1,0 +1,149 @@
+//! The locks that are in place: on the interfaces that were there at the start, and on those that
+//! come up later. Which interfaces and which kind of lock is `attach`'s to say.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    net::SocketAddr,
+};
+
+use aya::programs::links::FdLink;
+
+use super::{
+    attach::{self, AttachError, Attached, Locked, Mode},
+    explain::StartError,
+    host::Link,
+    object::Object,
+};
+use crate::config::{Attach, Enforce, Interfaces};
+
+/// What becomes of the locks' links beyond this process.
+pub(super) trait Keep {
+    /// The link of an earlier lock of that kind on the interface with that number, to be taken
+    /// over.
+    fn predecessor(&self, index: u32, mode: Mode) -> Option<FdLink>;
+    /// Sees to it that the link outlives this process, where it shall.
+    fn keep(&self, lock: Attached) -> Result<Attached, StartError>;
+}
+
+/// Nothing is kept, nothing is found: locks end with the process.
+pub(super) struct Nothing;
+
+impl Keep for Nothing {
+    fn predecessor(&self, _index: u32, _mode: Mode) -> Option<FdLink> {
+        None
+    }
+
+    fn keep(&self, lock: Attached) -> Result<Attached, StartError> {
+        Ok(lock)
+    }
+}
+
+/// Locks on interfaces. Dropping them detaches all that is not kept.
+pub(super) struct Locks {
+    interfaces: Interfaces,
+    /// Where control connections, and so data connections, come in.
+    listen: Vec<SocketAddr>,
+    attach: Attach,
+    marks: bool,
+    /// By the interface's number.
+    locked: BTreeMap<u32, (Locked, Vec<Attached>)>,
+    /// Interfaces that could not be locked: told of once.
+    refused: HashSet<u32>,
+}
+
+impl Locks {
+    /// Locks the interfaces that are there.
+    ///
+    /// # Errors
+    ///
+    /// An interface is named and missing, or refuses its lock. Those that are not named but found
+    /// need to be readable to be locked; of others the log tells.
+    pub(super) fn put(
+        object: &mut Object,
+        enforce: &Enforce,
+        listen: &[SocketAddr],
+        links: &[Link],
+        keep: &impl Keep,
+    ) -> Result<Self, StartError> {
+        let mut locks = Self {
+            interfaces: enforce.interfaces.clone(),
+            listen: listen.to_vec(),
+            attach: enforce.attach,
+            marks: enforce.mark.is_some(),
+            locked: BTreeMap::new(),
+            refused: HashSet::new(),
+        };
+        attach::all_there(links, &locks.interfaces)?;
+        let chosen: Vec<_> = attach::select(links, &locks.interfaces, &locks.listen).collect();
+        for link in chosen {
+            match locks.lock(object, link, keep) {
+                Err(StartError::Attach(error @ AttachError::Unreadable { .. }))
+                    if locks.interfaces == Interfaces::Auto =>
+                {
+                    tracing::warn!("left unlocked: {error}");
+                    locks.refused.insert(link.index);
+                }
+                done => done?,
+            }
+        }
+        Ok(locks)
+    }
+
+    /// Locks what has come up, and forgets what has gone. What is locked already stays as it is:
+    /// some drivers reset the link when a program comes or goes.
+    pub(super) fn follow(&mut self, object: &mut Object, links: &[Link], keep: &impl Keep) {
+        let there: HashSet<u32> = links.iter().map(|link| link.index).collect();
+        self.refused.retain(|index| there.contains(index));
+        self.locked.retain(|index, (locked, _)| {
+            let stays = there.contains(index);
+            if !stays {
+                tracing::info!("interface {} is gone", locked.interface);
+            }
+            stays
+        });
+        let chosen: Vec<_> = attach::select(links, &self.interfaces, &self.listen).collect();
+        for link in chosen {
+            if self.locked.contains_key(&link.index) || self.refused.contains(&link.index) {
+                continue;
+            }
+            match self.lock(object, link, keep) {
+                Ok(()) => {
+                    if let Some((locked, _)) = self.locked.get(&link.index) {
+                        tracing::info!("{locked}");
+                    }
+                }
+                Err(error) => {
+                    self.refused.insert(link.index);
+                    tracing::error!(
+                        error = &error as &(dyn std::error::Error + 'static),
+                        "interface {} has come up and is not locked",
+                        link.name
+                    );
+                }
+            }
+        }
+    }
+
+    /// The locked interfaces.
+    pub(super) fn locked(&self) -> impl Iterator<Item = &Locked> {
+        self.locked.values().map(|(locked, _)| locked)
+    }
+
+    /// The locks' links.
+    pub(super) fn attached(&self) -> impl Iterator<Item = &Attached> {
+        self.locked.values().flat_map(|(_, links)| links)
+    }
+
+    fn lock(
+        &mut self,
+        object: &mut Object,
+        link: &Link,
+        keep: &impl Keep,
+    ) -> Result<(), StartError> {
+        let predecessor = |index, mode| keep.predecessor(index, mode);
+        let (locked, links) = attach::lock(object, link, self.attach, self.marks, &predecessor)?;
+        let links: Result<Vec<_>, _> = links.into_iter().map(|link| keep.keep(link)).collect();
+        self.locked.insert(link.index, (locked, links?));
+        Ok(())
+    }
+}
