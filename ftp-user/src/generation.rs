@@ -4,9 +4,12 @@
 //! Who asks for a reload is `cli`'s; when a session takes which generation is `session`'s.
 
 use crate::auth::{Accounts, AuthError};
-use crate::config::Config;
+use crate::config::{Config, PublicAddress};
+use crate::hosts::Hosts;
 use crate::tls::{Tls, TlsError};
 use crate::vfs::VfsError;
+use crate::xferlog::{Xferlog, XferlogError};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -19,6 +22,10 @@ pub struct Generation {
     pub accounts: Accounts,
     /// For AUTH TLS, PROT P and implicit TLS.
     pub tls: Option<Arc<Tls>>,
+    /// Where transfers are written down; the same for all generations.
+    pub xferlog: Arc<Xferlog>,
+    /// What is known of host names; the same for all generations.
+    pub hosts: Arc<Hosts>,
 }
 
 /// Why a configuration cannot be used, though it says nothing wrong by itself.
@@ -33,6 +40,9 @@ pub enum GenerationError {
     /// The anonymous root.
     #[error("[anonymous]: {0}")]
     Anonymous(VfsError),
+    /// The transfer log.
+    #[error(transparent)]
+    Xferlog(#[from] XferlogError),
     /// There are no accounts.
     #[error(
         "nobody can log in: name a directory for everybody with --root DIR or [anonymous] root, or a \
@@ -44,6 +54,14 @@ pub enum GenerationError {
 impl Generation {
     /// Reads everything that `config` names. Blocks.
     pub fn load(config: Config) -> Result<Generation, GenerationError> {
+        Generation::load_with(config, Arc::default(), Arc::default())
+    }
+
+    fn load_with(
+        config: Config,
+        xferlog: Arc<Xferlog>,
+        hosts: Arc<Hosts>,
+    ) -> Result<Generation, GenerationError> {
         let accounts = Accounts::load(&config)?;
         let tls = config.tls.as_ref().map(Tls::load).transpose()?;
         if let Some(anonymous) = accounts.anonymous() {
@@ -53,11 +71,27 @@ impl Generation {
         if accounts.is_empty() {
             return Err(GenerationError::Nobody);
         }
+        let opened = Xferlog::open(config.log.xferlog.as_deref())?;
+        // Nothing fails from here on.
+        hosts.refresh(config.passive.hosts());
+        xferlog.set(opened);
         Ok(Generation {
             config: Arc::new(config),
             accounts,
             tls: tls.map(Arc::new),
+            xferlog,
+            hosts,
         })
+    }
+
+    /// The address that a 227 names to `client`; `None`: the control connection's own. The error is
+    /// a host name that has not been found so far.
+    pub fn public_address(&self, client: IpAddr) -> Result<Option<Ipv4Addr>, &str> {
+        match self.config.passive.public_address(client) {
+            PublicAddress::Own => Ok(None),
+            PublicAddress::Fixed(address) => Ok(Some(*address)),
+            PublicAddress::Host(name) => self.hosts.get(name).map(Some).ok_or(name),
+        }
     }
 }
 
@@ -96,8 +130,10 @@ impl Generations {
     /// is. Returns the names of settings that only a restart changes and that are as they were.
     /// Blocks.
     pub fn replace(&self, mut config: Config) -> Result<Vec<&'static str>, GenerationError> {
-        let kept = config.keep_fixed(&self.0.borrow().config);
-        let next = Generation::load(config)?;
+        let running = self.newest();
+        let kept = config.keep_fixed(&running.config);
+        let (xferlog, hosts) = (Arc::clone(&running.xferlog), Arc::clone(&running.hosts));
+        let next = Generation::load_with(config, xferlog, hosts)?;
         // From here on everybody who asks sees all of it.
         self.0.send_replace(Arc::new(next));
         Ok(kept)

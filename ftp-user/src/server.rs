@@ -3,17 +3,20 @@
 //! What a control connection says is `session`'s.
 
 mod admission;
+mod listen;
+
+pub use listen::{Listener, ServeError, bind_all};
 
 use crate::auth::Failures;
-use crate::config::Config;
 use crate::control::ControlSocket;
 use crate::generation::Newest;
+use crate::hosts;
 use crate::pinholes::{Pinholes, SessionId};
 use crate::proto::{Code, Reply};
 pub use crate::session::Start;
-use crate::session::{self, Activity, Ends, Shared, Stop};
+use crate::session::{self, Activity, Ends, Shared, Stop, Way};
 use admission::Admission;
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -24,44 +27,18 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// Connections that the kernel holds for us while we are busy.
-const BACKLOG: i32 = 1024;
 /// How long to leave the kernel alone that cannot give us another descriptor.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(200);
 /// How long sessions get to say 421 once their transfers are over.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// How often the log tells how many transfers are still waited for at the end.
+const DRAIN_REPORT: Duration = Duration::from_secs(5);
 /// A client whose host vanished is noticed after this long without traffic.
 const KEEPALIVE: Duration = Duration::from_secs(120);
 
-/// Why the server cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {source}{}", hint(.source))]
-    Listen {
-        /// Which.
-        address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Nothing to listen on.
-    #[error("there is no address to listen on; name one in `listen` or with --listen")]
-    NoAddress,
-}
-
-fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            "; ports below 1024 need CAP_NET_BIND_SERVICE, or choose another with --listen"
-        }
-        io::ErrorKind::AddrInUse => "; another server has it (`ss -ltnp` says which)",
-        io::ErrorKind::AddrNotAvailable => "; no interface has this address",
-        _ => "",
-    }
-}
-
-/// Serves on `listeners` until `stop` resolves, then ends every session with 421. Transfers may go
-/// on for `timeouts.drain`. Logs `ready` once it accepts.
+/// Serves on `listeners`, those that start in the clear first, until `stop` resolves, then ends every
+/// session with 421. Transfers may go on for `timeouts.drain`. Logs `listening on ADDR` for each, and
+/// `ready`.
 pub async fn serve(
     listeners: Vec<Listener>,
     newest: Newest,
@@ -78,17 +55,27 @@ pub async fn serve(
         stop: stopping,
     });
 
+    let mut upkeep = JoinSet::new();
+    upkeep.spawn(hosts::keep_fresh(shared.newest.clone()));
     let (accepted, mut arrivals) = mpsc::channel(64);
     let mut acceptors = JoinSet::new();
-    for Listener {
-        socket,
-        address,
-        start,
-    } in listeners
-    {
+    for (listener, number) in listeners.into_iter().zip(0..) {
+        let Listener {
+            socket,
+            address,
+            start,
+        } = listener;
+        let way = Way {
+            listener: number,
+            start,
+        };
         let socket = TcpListener::from_std(socket)
             .map_err(|source| ServeError::Listen { address, source })?;
-        acceptors.spawn(accept(socket, start, accepted.clone()));
+        match start {
+            Start::Clear => tracing::info!("listening on {address}"),
+            Start::Tls => tracing::info!("listening on {address} with implicit TLS"),
+        }
+        acceptors.spawn(accept(socket, way, accepted.clone()));
     }
     drop(accepted);
     tracing::info!("ready");
@@ -101,7 +88,7 @@ pub async fn serve(
             biased;
             () = &mut stop => break,
             Some(ended) = sessions.join_next() => report(ended),
-            Some((stream, ends, start)) = arrivals.recv() => {
+            Some((stream, ends, way)) = arrivals.recv() => {
                 let id = next_id;
                 next_id += 1;
                 let limits = &shared.newest.get().config.limits;
@@ -109,7 +96,7 @@ pub async fn serve(
                     Ok(ticket) => {
                         let shared = Arc::clone(&shared);
                         sessions.spawn(async move {
-                            session::run(ControlSocket(stream), id, ends, start, shared).await;
+                            session::run(ControlSocket(stream), id, ends, way, shared).await;
                             drop(ticket);
                         });
                     }
@@ -130,8 +117,20 @@ pub async fn serve(
     let by = Instant::now() + drain;
     stop_sessions.send_replace(Stop::By(by));
     let all_ended = async {
-        while let Some(ended) = sessions.join_next().await {
-            report(ended);
+        let mut reports = tokio::time::interval(DRAIN_REPORT);
+        // The first is at once.
+        reports.tick().await;
+        loop {
+            tokio::select! {
+                ended = sessions.join_next() => match ended {
+                    Some(ended) => report(ended),
+                    None => break,
+                },
+                _ = reports.tick() => {
+                    let seconds = by.saturating_duration_since(Instant::now()).as_secs();
+                    tracing::info!(sessions = sessions.len(), seconds, "waiting for transfers to end");
+                }
+            }
         }
     };
     if tokio::time::timeout_at(by + FAREWELL, all_ended)
@@ -153,75 +152,7 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-/// A listening socket, and how its connections start.
-#[derive(Debug)]
-pub struct Listener {
-    socket: std::net::TcpListener,
-    /// Where it listens; the kernel chose the port if the configuration did not.
-    pub address: SocketAddr,
-    /// How its connections start.
-    pub start: Start,
-}
-
-impl Listener {
-    /// Takes a socket that somebody else listens on for us.
-    pub fn given(socket: std::net::TcpListener, start: Start) -> io::Result<Listener> {
-        // tcp(7): only a listening socket says yes.
-        if !rustix::net::sockopt::socket_acceptconn(&socket)? {
-            return Err(io::Error::other("the socket does not listen"));
-        }
-        socket.set_nonblocking(true)?;
-        let address = socket.local_addr()?;
-        let with = match start {
-            Start::Clear => "",
-            Start::Tls => " with implicit TLS",
-        };
-        tracing::info!("listening on {address}{with}");
-        Ok(Listener {
-            socket,
-            address,
-            start,
-        })
-    }
-}
-
-/// Binds `listen` and then, for implicit TLS, `tls.listen`. Logs `listening on ADDR` for each.
-pub fn bind_all(config: &Config) -> Result<Vec<Listener>, ServeError> {
-    let clear = config.listen.iter().map(|&address| (address, Start::Clear));
-    let implicit = config.tls.iter().flat_map(|tls| &tls.listen);
-    let addresses = clear.chain(implicit.map(|&address| (address, Start::Tls)));
-    let mut listeners = Vec::new();
-    for (address, start) in addresses {
-        let bound = bind(address).and_then(|socket| Listener::given(socket, start));
-        listeners.push(bound.map_err(|source| ServeError::Listen { address, source })?);
-    }
-    if listeners.is_empty() {
-        return Err(ServeError::NoAddress);
-    }
-    Ok(listeners)
-}
-
-fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        // `[::]` serves IPv4 as well, whatever net.ipv6.bindv6only says.
-        socket.set_only_v6(!address.ip().is_unspecified())?;
-    }
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
-async fn accept(
-    listener: TcpListener,
-    start: Start,
-    arrivals: mpsc::Sender<(TcpStream, Ends, Start)>,
-) {
+async fn accept(listener: TcpListener, way: Way, arrivals: mpsc::Sender<(TcpStream, Ends, Way)>) {
     let mut complained = false;
     loop {
         match listener.accept().await {
@@ -229,7 +160,7 @@ async fn accept(
                 complained = false;
                 match prepare(&stream, peer) {
                     Ok(ends) => {
-                        if arrivals.send((stream, ends, start)).await.is_err() {
+                        if arrivals.send((stream, ends, way)).await.is_err() {
                             return;
                         }
                     }
@@ -291,17 +222,6 @@ async fn turn_away(mut stream: TcpStream, why: &'static str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_taken_address_says_what_to_do() {
-        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let config = Config {
-            listen: vec![taken.local_addr().unwrap()],
-            ..Config::default()
-        };
-        let error = bind_all(&config).unwrap_err();
-        assert!(error.to_string().contains("ss -ltnp"), "{error}");
-    }
 
     #[test]
     fn mapped_addresses_are_unmapped() {

@@ -76,7 +76,7 @@ impl Daemon {
             _folder: folder,
         };
         wait::poll_within(wait::SOON, "the daemon says it is ready", || {
-            if daemon.has_said(|line| line.ends_with(READY)) {
+            if daemon.has_said(is_ready) {
                 return Ok(Some(()));
             }
             if let Some(status) = daemon.child.try_wait()? {
@@ -221,6 +221,11 @@ pub fn set_user(file: &Path, name: &str, flags: &[&str]) -> Result<()> {
         .and_then(Finished::successful)
         .with_context(|| format!("cannot change user {name}"))
         .map(drop)
+}
+
+/// As text, or as JSON.
+fn is_ready(line: &str) -> bool {
+    line.ends_with(READY) || line.contains(&format!("\"message\":\"{READY}\""))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

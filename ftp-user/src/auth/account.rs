@@ -8,7 +8,7 @@ use rustix::fs::Mode;
 
 use super::owner::owner;
 use super::{AuthError, Rights, User};
-use crate::config::{AccountLimits, Anonymous, Config, Network, PortSet, Principal, Umask};
+use crate::config::{AccountLimits, Anonymous, Config, Network, PortSet, Principal, Umask, Use};
 use crate::vfs::{Credentials, Rules, Tree, VfsError};
 
 /// Somebody who may log in, and what they may do where.
@@ -30,6 +30,10 @@ pub struct Account {
     pub fxp: Vec<Network>,
     /// Whether they are kept out.
     pub disabled: bool,
+    /// TLS on their control connections, beside what the listener asks.
+    pub tls: Option<Use>,
+    /// TLS on their data connections, beside what the listener asks.
+    pub tls_data: Option<Use>,
     /// What they may use.
     pub limits: AccountLimits,
 }
@@ -57,6 +61,8 @@ impl Account {
             passive_ports: user.passive_ports.clone(),
             fxp: user.fxp.clone(),
             disabled: user.disabled,
+            tls: user.tls,
+            tls_data: user.tls_data,
             limits: user.limits.or(config.limits.account),
         })
     }
@@ -76,6 +82,8 @@ impl Account {
             passive_ports: None,
             fxp: Vec::new(),
             disabled: false,
+            tls: None,
+            tls_data: None,
             limits: settings.limits.or(config.limits.account),
         })
     }
@@ -85,11 +93,16 @@ impl Account {
         Tree::open(&self.root, self.credentials.clone(), rules)
     }
 
-    /// Why somebody at `client` who knows the password is not let in all the same. For the log: who
-    /// asks is told nothing.
-    pub fn objection(&self, client: IpAddr) -> Option<&'static str> {
+    /// Why somebody at `client` who knows the password is not let in all the same, on a control
+    /// connection that TLS protects or not. For the log: who asks is told nothing.
+    pub fn objection(&self, client: IpAddr, protected: bool) -> Option<&'static str> {
         if self.disabled {
             return Some("the account is disabled");
+        }
+        match self.tls {
+            Some(Use::Require) if !protected => return Some("the account requires TLS"),
+            Some(Use::Off) if protected => return Some("the account does not use TLS"),
+            Some(Use::Off | Use::Allow | Use::Require) | None => {}
         }
         let welcome = self.allow.iter().any(|network| network.contains(client));
         (!self.allow.is_empty() && !welcome).then_some("the address is not among those allowed")
@@ -126,7 +139,7 @@ mod tests {
     fn plain_accounts_wear_nothing() {
         let plain = account(&user()).unwrap();
         assert_eq!(plain.credentials, None);
-        assert_eq!(plain.objection("192.0.2.1".parse().unwrap()), None);
+        assert_eq!(plain.objection("192.0.2.1".parse().unwrap(), false), None);
         let masked = User {
             umask: Some(Umask(0o077)),
             ..user()
@@ -168,9 +181,9 @@ mod tests {
             ..user()
         };
         let home = account(&home).unwrap();
-        assert_eq!(home.objection("192.0.2.9".parse().unwrap()), None);
-        assert_eq!(home.objection("2001:db8::9".parse().unwrap()), None);
-        let elsewhere = home.objection("192.0.3.9".parse().unwrap()).unwrap();
+        assert_eq!(home.objection("192.0.2.9".parse().unwrap(), true), None);
+        assert_eq!(home.objection("2001:db8::9".parse().unwrap(), true), None);
+        let elsewhere = home.objection("192.0.3.9".parse().unwrap(), true).unwrap();
         assert!(elsewhere.contains("address"));
         let disabled = User {
             disabled: true,
@@ -179,7 +192,7 @@ mod tests {
         let disabled = account(&disabled).unwrap();
         assert!(
             disabled
-                .objection("192.0.2.9".parse().unwrap())
+                .objection("192.0.2.9".parse().unwrap(), true)
                 .unwrap()
                 .contains("disabled")
         );

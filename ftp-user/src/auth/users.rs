@@ -14,7 +14,7 @@ use toml::Spanned;
 
 use super::{AuthError, Hash, Password, Rights};
 use crate::config::{
-    AccountLimits, Network, PortSet, Principal, Problem, Umask, Unreadable, read_text,
+    AccountLimits, Network, PortSet, Principal, Problem, Umask, Unreadable, Use, read_text,
 };
 
 const HEADER: &str = "\
@@ -56,6 +56,12 @@ pub struct User {
     /// Whether they are kept out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disabled: bool,
+    /// TLS on control connections: "require" beyond what the listener asks, or "off".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Use>,
+    /// The same for data connections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_data: Option<Use>,
     /// What they may use; where it says nothing, `limits.account` of the configuration does.
     #[serde(default, skip_serializing_if = "AccountLimits::is_default")]
     pub limits: AccountLimits,
@@ -76,6 +82,8 @@ impl User {
             passive_ports: None,
             fxp: Vec::new(),
             disabled: false,
+            tls: None,
+            tls_data: None,
             limits: AccountLimits::default(),
         }
     }

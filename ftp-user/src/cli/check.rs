@@ -11,7 +11,10 @@ use serde_json::json;
 use super::doubts::doubts;
 use super::{DEFAULT_CONFIG, config_file};
 use crate::auth::{Accounts, AuthError};
-use crate::config::{self, Config, ConfigError, Interfaces, OnExit, Problem, Unresolved, Use};
+use crate::config::{
+    self, Config, ConfigError, ForNetwork, Interfaces, OnExit, Problem, PublicAddress, TlsPolicy,
+    Unresolved, Use,
+};
 use crate::tls::Tls;
 
 #[derive(Debug, clap::Args)]
@@ -128,10 +131,17 @@ impl Checked {
             Some(anonymous) => format!("read-only in {}", anonymous.root.display()),
             None => "nobody".to_owned(),
         };
-        let address = match passive.address {
-            Some(address) => format!("; PASV names {address}"),
-            None => String::new(),
+        let mut address = match &passive.address {
+            PublicAddress::Own => String::new(),
+            address => format!("; PASV names {address}"),
         };
+        for own in &passive.addresses {
+            let ForNetwork {
+                network,
+                address: named,
+            } = own;
+            address += &format!(", to {network} {named}");
+        }
         let mut meaning = vec![
             ("listen", listen.join(", ")),
             ("greeting", format!("220 {}", self.config.greeting)),
@@ -248,10 +258,26 @@ fn tls_meaning(tls: Option<&config::Tls>) -> String {
         [] => String::new(),
         addresses => format!("; implicit on {}", addresses.join(", ")),
     };
+    let words = |policy: &TlsPolicy| {
+        let (control, data) = (word(policy.control), word(policy.data));
+        format!("AUTH TLS {control}, PROT P {data}")
+    };
+    let own: String = tls
+        .listeners
+        .iter()
+        .map(|own| format!("; on {}: {}", own.address, words(&own.policy)))
+        .collect();
+    let general = TlsPolicy {
+        control: tls.mode,
+        data: tls.data,
+    };
+    let names = match tls.check_server_name {
+        true => "; a host that is named has to be the certificate's",
+        false => "",
+    };
     format!(
-        "AUTH TLS {}, PROT P {} (session binding: {binding}){implicit}",
-        word(tls.mode),
-        word(tls.data)
+        "{} (session binding: {binding}){implicit}{own}{names}",
+        words(&general)
     )
 }
 

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use crate::auth::Accounts;
-use crate::config::Config;
+use crate::config::{Config, Use};
 use crate::generation::GenerationError;
 
 /// Sentences about what works but is probably not wanted.
@@ -15,6 +15,16 @@ pub(super) fn doubts(config: &Config, accounts: &Accounts) -> Vec<String> {
     for user in accounts.users() {
         if let Err(error) = user.tree(None) {
             doubts.push(format!("{} will not get in: {error}", user.name));
+        }
+    }
+    if config.tls.is_none() {
+        let required = |wanted| wanted == Some(Use::Require);
+        let users = accounts.users();
+        for user in users.filter(|user| required(user.tls) || required(user.tls_data)) {
+            let name = &user.name;
+            doubts.push(format!(
+                "{name} requires TLS, and there is no [tls]: nothing will work"
+            ));
         }
     }
     if let Some(path) = &config.users {

@@ -7,6 +7,7 @@ use anyhow::{Context as _, anyhow, bail};
 use tokio::sync::{mpsc, watch};
 
 use super::load_config;
+use super::log::Logging;
 use super::overrides::Locks;
 use super::signals::Stop;
 use super::systemd;
@@ -16,7 +17,7 @@ use crate::pinholes::kernel::{Guard, GuardOptions, Locked, enter};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The configuration; of it, [guard] and [enforce] count, and flags stand above them
+    /// The configuration; of it, [guard], [enforce] and log.format count, and flags stand above them
     /// [default: /etc/pinhole/pinhole.toml if it is there]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -100,8 +101,10 @@ impl Args {
     }
 }
 
-pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let options = args.options(load_config(args.config.as_deref())?)?;
+pub(super) fn run(args: &Args, logging: &Logging) -> anyhow::Result<()> {
+    let config = load_config(args.config.as_deref())?;
+    logging.start(config.log.format)?;
+    let options = args.options(config)?;
     if args.release {
         return release(&options.guard);
     }

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::Config;
+use crate::config::{Config, LogFormat};
 
 /// Where the configuration is looked for if nobody names another file.
 const DEFAULT_CONFIG: &str = "/etc/pinhole/pinhole.toml";
@@ -32,16 +32,8 @@ struct Cli {
     #[command(subcommand)]
     command: Command,
 
-    /// What to log to stderr: error, warn, info, debug, trace, or a filter such as
-    /// "info,ftp_user::session=debug"
-    #[arg(
-        long,
-        global = true,
-        value_name = "LEVEL",
-        env = "PINHOLE_LOG",
-        default_value = "info"
-    )]
-    log: String,
+    #[command(flatten)]
+    logging: log::Logging,
 }
 
 const EXAMPLES: &str = "\
@@ -69,18 +61,30 @@ enum Command {
 /// Reads the command line, does what it says, and tells the shell how it went.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done = log::start(&cli.log).and_then(|()| match cli.command {
-        Command::Serve(args) => serve::run(&args).map(|()| ExitCode::SUCCESS),
-        Command::User(args) => user::run(&args).map(|()| ExitCode::SUCCESS),
-        Command::Guard(args) => guard::run(&args).map(|()| ExitCode::SUCCESS),
-        Command::Status(args) => status::run(&args).map(|()| ExitCode::SUCCESS),
-        Command::Check(args) => check::run(&args),
-    });
+    let done = run(cli);
     done.unwrap_or_else(|error| {
         // Nobody is left to tell when stderr is closed.
         let _ = writeln!(std::io::stderr(), "pinhole: {}", explain(&error));
         ExitCode::FAILURE
     })
+}
+
+fn run(Cli { command, logging }: Cli) -> anyhow::Result<ExitCode> {
+    // Those who run for long say in their configuration how they log.
+    let started = match &command {
+        Command::Serve(_) | Command::Guard(_) => Ok(()),
+        Command::User(_) | Command::Status(_) | Command::Check(_) => {
+            logging.start(LogFormat::default())
+        }
+    };
+    started?;
+    match command {
+        Command::Serve(args) => serve::run(&args, &logging).map(|()| ExitCode::SUCCESS),
+        Command::User(args) => user::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Guard(args) => guard::run(&args, &logging).map(|()| ExitCode::SUCCESS),
+        Command::Status(args) => status::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Check(args) => check::run(&args),
+    }
 }
 
 /// The error with its causes, leaving out causes that it has named itself.

@@ -83,6 +83,9 @@ impl Overrides {
         if let Some(enforce) = self.enforce {
             config.enforce.enabled = enforce == OnOff::On;
         }
+        if let Some(address) = config.rule_without_listener() {
+            bail!("[[tls.listener]] has rules for {address}, and --listen leaves it out");
+        }
         if let Some(port) = config.listened_passive_port() {
             bail!(
                 "port {port} is listened on for control connections and cannot be a passive port: \

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::log::Logging;
 use super::overrides::Overrides;
 use super::signals::{Hangup, Stop};
 use super::source::{self, Source};
@@ -38,11 +39,13 @@ Examples:
 Try it without root; ports are then open to anybody while they wait:
   pinhole serve --root . --listen 127.0.0.1:2121 --enforce off";
 
-pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+pub(super) fn run(args: &Args, logging: &Logging) -> anyhow::Result<()> {
     let given = systemd::sockets()?;
     let source = Source::new(args.config.clone(), args.overrides.clone(), &given);
     // All that can be wrong with settings and addresses is found before anything is attached.
-    let first = Generation::load(source.read()?)?;
+    let config = source.read()?;
+    logging.start(config.log.format)?;
+    let first = Generation::load(config)?;
     source::say_doubts(&first);
     let listeners = match given.is_empty() {
         true => server::bind_all(&first.config)?,

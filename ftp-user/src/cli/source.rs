@@ -60,6 +60,12 @@ impl Source {
                     bail!("socket activation: a socket is for implicit TLS, and there is no [tls]")
                 }
             }
+            if let Some(address) = config.rule_without_listener() {
+                bail!(
+                    "socket activation: [[tls.listener]] {address} is none of the sockets that were \
+                     given"
+                );
+            }
             if let Some(port) = config.listened_passive_port() {
                 bail!(
                     "socket activation: port {port} is one of passive.ports: leave it out with \"!{port}\""

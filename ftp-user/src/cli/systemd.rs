@@ -78,5 +78,7 @@ pub(super) fn sockets() -> anyhow::Result<Vec<Listener>> {
             .with_context(|| format!("socket activation: socket {index} ({name})"))?;
         listeners.push(listener);
     }
+    // In the order of Config::tls_policy.
+    listeners.sort_by_key(|listener| listener.start == Start::Tls);
     Ok(listeners)
 }

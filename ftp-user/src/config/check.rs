@@ -5,7 +5,7 @@ mod guard;
 mod tls;
 
 use std::fmt::Display;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
@@ -15,9 +15,9 @@ use toml::Spanned;
 
 use super::file::{File, Given};
 use super::values::{
-    collide, duration, greeting, host_name, listened_passive_port, not_an_address, passive_address,
+    collide, duration, greeting, host_name, listened_passive_port, not_an_address,
 };
-use super::{Anonymous, Config, ConfigError, Interfaces, Problem};
+use super::{Anonymous, Config, ConfigError, ForNetwork, Interfaces, Problem, PublicAddress};
 
 /// Whether directories and files that the configuration names have to be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,9 +61,17 @@ impl Check<'_> {
         self.text(file.passive.ports, &mut passive.ports, |text| {
             text.parse().map_err(|error| format!("ports: {error}"))
         });
-        let mut address = Ipv4Addr::UNSPECIFIED;
-        if self.text(file.passive.address, &mut address, passive_address) {
-            passive.address = Some(address);
+        self.text(file.passive.address, &mut passive.address, str::parse);
+        for (network, address) in file.passive.addresses {
+            let (mut named, mut told) = (None, PublicAddress::Own);
+            self.text(Some(network), &mut named, |text| text.parse().map(Some));
+            self.text(Some(address), &mut told, str::parse);
+            if let Some(network) = named {
+                passive.addresses.push(ForNetwork {
+                    network,
+                    address: told,
+                });
+            }
         }
         self.duration(
             file.passive.connect_timeout,
@@ -123,6 +131,9 @@ impl Check<'_> {
         self.duration(file.timeouts.login, &mut timeouts.login, 1);
         self.duration(file.timeouts.stall, &mut timeouts.stall, 1);
         self.duration(file.timeouts.drain, &mut timeouts.drain, 0);
+
+        set(file.log.format, &mut config.log.format);
+        config.log.xferlog = file.log.xferlog.map(|path| self.resolved(&path));
 
         let limits = &mut config.limits;
         let sessions = 0..=1 << 24;

@@ -1,7 +1,9 @@
 //! The configuration file's shape: the keys there are, each value with its place in the text. What
 //! values are allowed is `check`'s business.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -9,7 +11,8 @@ use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use toml::Spanned;
 
 use super::{
-    AccountLimits, Attach, Binding, Interfaces, OnExit, Principal, Stray, Unresolved, Uploads, Use,
+    AccountLimits, Attach, Binding, Interfaces, LogFormat, OnExit, Principal, Stray, Unresolved,
+    Uploads, Use,
 };
 
 /// A value that may be missing, with its place.
@@ -38,6 +41,8 @@ pub(super) struct File {
     pub(super) limits: Limits,
     #[serde(default)]
     pub(super) uploads: Uploads,
+    #[serde(default)]
+    pub(super) log: Log,
 }
 
 #[derive(Deserialize)]
@@ -59,7 +64,18 @@ pub(super) struct Tls {
     pub(super) data: Given<Use>,
     pub(super) session_binding: Option<Binding>,
     pub(super) client_ca: Given<PathBuf>,
+    pub(super) check_server_name: Option<bool>,
     pub(super) listen: Given<Vec<Spanned<String>>>,
+    #[serde(default)]
+    pub(super) listener: Vec<ListenerTls>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListenerTls {
+    pub(super) address: Spanned<SocketAddr>,
+    pub(super) mode: Option<Use>,
+    pub(super) data: Option<Use>,
 }
 
 #[derive(Default, Deserialize)]
@@ -67,8 +83,17 @@ pub(super) struct Tls {
 pub(super) struct Passive {
     pub(super) ports: Given<String>,
     pub(super) address: Given<String>,
+    #[serde(default)]
+    pub(super) addresses: BTreeMap<Spanned<String>, Spanned<String>>,
     pub(super) connect_timeout: Given<String>,
     pub(super) port_timeout: Given<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Log {
+    pub(super) format: Option<LogFormat>,
+    pub(super) xferlog: Option<PathBuf>,
 }
 
 #[derive(Default, Deserialize)]

@@ -32,6 +32,7 @@ impl Config {
             timeouts: _,
             limits: _,
             uploads: _,
+            log,
         } = self;
         let mut kept = Vec::new();
         let mut note = |differs: bool, name| {
@@ -49,6 +50,7 @@ impl Config {
             (None, Some(old)) if !old.listen.is_empty() => note(keep(tls, &running.tls), "[tls]"),
             (None, _) => {}
         }
+        note(keep(&mut log.format, &running.log.format), "log.format");
         let old = &running.passive;
         note(keep(&mut passive.ports, &old.ports), "passive.ports");
         note(

@@ -7,25 +7,29 @@ mod check;
 mod file;
 mod fixed;
 mod guard;
+mod log;
 mod network;
 mod ports;
 mod principal;
 mod problem;
+mod public;
 mod tls;
 mod values;
 
 pub use account_limits::{AccountLimits, amount, limit};
 pub use amount::Bytes;
 pub use guard::{Guard, OWN_NAMESPACE, OnExit, Unresolved};
+pub use log::{Log, LogFormat};
 pub use network::Network;
 pub use ports::{PortSet, PortSetError};
 pub use principal::{Principal, Umask};
 pub use problem::Problem;
 pub(crate) use problem::{Unreadable, lines, read_text};
-pub use tls::{Binding, Tls, Use};
+pub use public::{ForNetwork, PublicAddress};
+pub use tls::{Binding, ListenerTls, Tls, TlsPolicy, Use};
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -65,6 +69,8 @@ pub struct Config {
     pub limits: Limits,
     /// How files are written.
     pub uploads: Uploads,
+    /// What is told to whom.
+    pub log: Log,
 }
 
 /// How files are written.
@@ -110,8 +116,10 @@ impl Anonymous {
 pub struct Passive {
     /// The ports that may be named.
     pub ports: PortSet,
-    /// The address that PASV answers with, if not the control connection's own.
-    pub address: Option<Ipv4Addr>,
+    /// The address that PASV answers with.
+    pub address: PublicAddress,
+    /// Others for clients of some networks.
+    pub addresses: Vec<ForNetwork>,
     /// How long a pinhole waits for its client.
     #[serde(serialize_with = "duration")]
     pub connect_timeout: Duration,
@@ -278,6 +286,26 @@ impl Config {
         }
     }
 
+    /// What TLS is asked of those who come in by the listener with this number: those of `listen`,
+    /// then those of `tls.listen`.
+    pub fn tls_policy(&self, listener: usize) -> TlsPolicy {
+        let Some(tls) = &self.tls else {
+            return TlsPolicy::NONE;
+        };
+        match self.listen.iter().chain(&tls.listen).nth(listener) {
+            Some(&address) => tls.policy(address),
+            None => TlsPolicy::NONE,
+        }
+    }
+
+    /// An address with TLS rules of its own that is not listened on, if there is one.
+    pub fn rule_without_listener(&self) -> Option<SocketAddr> {
+        let tls = self.tls.as_ref()?;
+        let listened: Vec<_> = self.listen.iter().chain(&tls.listen).collect();
+        let mut rules = tls.listeners.iter().map(|rule| rule.address);
+        rules.find(|address| !listened.contains(&address))
+    }
+
     /// A port on which control connections are accepted and that is a passive port as well, if
     /// there is one: it would be shut to clients who have not negotiated it yet, which is all.
     pub fn listened_passive_port(&self) -> Option<u16> {
@@ -298,7 +326,8 @@ impl Default for Config {
             tls: None,
             passive: Passive {
                 ports: PortSet::default(),
-                address: None,
+                address: PublicAddress::Own,
+                addresses: Vec::new(),
                 connect_timeout: Duration::from_secs(30),
                 port_timeout: Duration::from_secs(10),
             },
@@ -332,6 +361,7 @@ impl Default for Config {
                 account: AccountLimits::default(),
             },
             uploads: Uploads::default(),
+            log: Log::default(),
         }
     }
 }

@@ -17,6 +17,11 @@ impl Network {
         self.0.contains(&address.to_canonical())
     }
 
+    /// How many leading bits count.
+    pub fn prefix_len(&self) -> u8 {
+        self.0.prefix_len()
+    }
+
     /// Its first address.
     pub fn address(&self) -> IpAddr {
         self.0.network()

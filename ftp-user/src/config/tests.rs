@@ -49,7 +49,7 @@ fn every_option_that_the_sample_leaves_out_can_be_put_in() {
         .lines()
         .filter(|line| is_commented_option(line))
         .collect();
-    assert_eq!(options.len(), 27, "{options:?}");
+    assert_eq!(options.len(), 33, "{options:?}");
     let text: String = SAMPLE
         .lines()
         .map(|line| {
@@ -87,10 +87,18 @@ fn every_option_that_the_sample_leaves_out_can_be_put_in() {
             data: Use::Allow,
             session_binding: Binding::Prefer,
             client_ca: Some("/etc/pinhole/clients.pem".into()),
+            check_server_name: false,
             listen: vec!["[::]:990".parse().unwrap()],
+            listeners: vec![ListenerTls {
+                address: "[::]:21".parse().unwrap(),
+                policy: TlsPolicy {
+                    control: Use::Require,
+                    data: Use::Allow,
+                },
+            }],
         })
     );
-    assert_eq!(config.passive.address, Some(Ipv4Addr::new(203, 0, 113, 7)));
+    assert_eq!(config.passive.address.to_string(), "203.0.113.7");
     assert_eq!(config.enforce.mark, NonZeroU32::new(0x7068_6f6c));
     assert_eq!(config.guard.ports, Some(PortSet::default()));
     assert_eq!(config.guard.interfaces, Some(Interfaces::Auto));
@@ -133,6 +141,7 @@ fn every_key_of_the_sample_is_heeded() {
         ("atomic", "true"),
         ("sync", "true"),
         ("remove_aborted", "true"),
+        ("format", "\"json\""),
     ];
     let mut changed = 0;
     let lines: Vec<&str> = SAMPLE.lines().collect();
@@ -243,7 +252,15 @@ fn values_that_cannot_be_done_are_named_with_what_can() {
         ),
         (
             "[passive]\naddress = \"::1\"",
-            "2:11: \"::1\" is not an IPv4 address",
+            "2:11: \"::1\" is neither an IPv4 address",
+        ),
+        (
+            "[passive.addresses]\n\"10.0.0.1/8\" = \"own\"",
+            "2:1: \"10.0.0.1/8\" has bits behind its prefix",
+        ),
+        (
+            "[passive.addresses]\n\"10.0.0.0/8\" = \"a b\"",
+            "2:16: \"a b\" is neither",
         ),
         (
             "[passive]\naddress = \"0.0.0.0\"",

@@ -66,18 +66,6 @@ pub(super) fn not_an_address(text: &str) -> String {
     format!("\"{text}\" is not an address with a port: {right}")
 }
 
-pub(super) fn passive_address(text: &str) -> Result<Ipv4Addr, String> {
-    let address: Ipv4Addr = text.parse().map_err(|_| {
-        format!(
-            "\"{text}\" is not an IPv4 address such as \"203.0.113.7\" (EPSV needs none for IPv6)"
-        )
-    })?;
-    if address.is_unspecified() || address.is_multicast() || address.is_broadcast() {
-        return Err(format!("no client can connect to {address}"));
-    }
-    Ok(address)
-}
-
 pub(super) fn greeting(text: &str) -> Result<String, String> {
     if text.chars().any(char::is_control) {
         return Err("the greeting is one line without control characters".to_owned());

@@ -101,6 +101,11 @@ impl Reply {
         self
     }
 
+    /// Its code, as the digits say it.
+    pub fn number(&self) -> u16 {
+        self.code as u16
+    }
+
     /// Its code.
     pub fn code(&self) -> Code {
         self.code
@@ -110,7 +115,7 @@ impl Reply {
     pub fn encode(&self, out: &mut Vec<u8>) {
         let mut code = String::with_capacity(4);
         // Writing to a String cannot fail.
-        let _ = write!(code, "{}", self.code as u16);
+        let _ = write!(code, "{}", self.number());
         for (n, line) in self.lines.iter().enumerate() {
             if n == 0 {
                 out.extend_from_slice(code.as_bytes());

@@ -14,7 +14,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         // The earlier port is given up first: it may be the only one left.
         self.negotiated = Negotiated::Nothing;
         let (client, server) = (self.ends.client.ip(), self.ends.server.ip());
-        let public = self.context.config.passive.address;
+        let public = match self.context.public_address(client) {
+            Ok(public) => public,
+            Err(host) => {
+                tracing::warn!(session = self.id, %client, host, "no passive port: the host name in \
+                    passive.address is not known");
+                return Err(Reply::new(
+                    Code::CannotOpenData,
+                    "This server's address is not known at the moment; use EPSV.",
+                ));
+            }
+        };
         let (pinholes, ports) = (
             &self.shared.pinholes,
             self.user()?.account.passive_ports.as_ref(),

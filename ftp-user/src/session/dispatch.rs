@@ -1,5 +1,6 @@
 //! A line → the command family that answers it.
 
+use super::state::Login;
 use super::{Session, policy};
 use crate::control::ControlError;
 use crate::proto::command::Mechanism;
@@ -7,6 +8,9 @@ use crate::proto::parse::CommandError;
 use crate::proto::text::Visible;
 use crate::proto::{Code, Command, Reply, parse};
 use tokio::io::{AsyncRead, AsyncWrite};
+
+/// Bytes of a refused command that are logged.
+const MOST_TOLD: usize = 256;
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// Answers one line. A transfer sends its earlier replies itself and returns its last.
@@ -86,6 +90,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Command::Appe(path) => self.appe(&path).await?,
             Command::Stou => self.stou().await?,
         };
+        if let (Err(refusal), Login::User(user)) = (&answer, &self.login) {
+            // A string, so that the log quotes it.
+            let command = String::from_utf8_lossy(tellable(line));
+            tracing::info!(session = self.id, client = %self.ends.client.ip(),
+                user = user.account.name, command = &*command, reply = refusal.number(), "refused");
+        }
         Ok(answer.unwrap_or_else(|refusal| refusal))
+    }
+}
+
+/// What of a line may be logged: no more than its start, and of PASS nothing behind the verb.
+fn tellable(line: &[u8]) -> &[u8] {
+    let end = match line.get(..4) {
+        Some(verb) if verb.eq_ignore_ascii_case(b"PASS") => 4,
+        Some(_) | None => line.len().min(MOST_TOLD),
+    };
+    line.get(..end).unwrap_or(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tellable;
+
+    #[test]
+    fn passwords_are_not_told() {
+        assert_eq!(tellable(b"pAsS secret"), b"pAsS");
+        assert_eq!(tellable(b"PASSWORD"), b"PASS");
+        assert_eq!(tellable(b"PWD"), b"PWD");
+        assert_eq!(tellable(&[b'a'; 1000]).len(), 256);
     }
 }

@@ -4,9 +4,9 @@ use super::activity::{self, TooManySessions};
 use super::state::{Login, Parameters, Pending, User};
 use super::{Answer, Session};
 use crate::auth::{Account, Accounts, Password};
+use crate::config::Use;
 use crate::negotiate::Negotiated;
 use crate::proto::command::Secret;
-use crate::proto::text::Visible;
 use crate::proto::{Code, Reply};
 use crate::vfs::VirtualPath;
 use std::sync::Arc;
@@ -65,15 +65,17 @@ impl<S> Session<S> {
         // Nothing of an account is looked at before its password has been checked, and whoever is
         // turned away then is told no more than somebody who has guessed.
         match account {
-            Some(account) => match account.objection(self.ends.client.ip()) {
-                None => {
-                    if !Accounts::is_anonymous(&name) {
-                        self.shared.failures.succeeded(self.ends.client.ip());
+            Some(account) => {
+                match account.objection(self.ends.client.ip(), self.control_is_protected()) {
+                    None => {
+                        if !Accounts::is_anonymous(&name) {
+                            self.shared.failures.succeeded(self.ends.client.ip());
+                        }
+                        self.enter(account).await
                     }
-                    self.enter(account).await
+                    Some(reason) => Err(self.refuse(&name, reason)),
                 }
-                Some(reason) => Err(self.refuse(&name, reason)),
-            },
+            }
             None => Err(self.refuse(&name, "no such user, or a wrong password")),
         }
     }
@@ -81,6 +83,7 @@ impl<S> Session<S> {
     /// Takes the newest settings: those of a login are those of its session.
     fn renew(&mut self) {
         self.context = self.shared.newest.get();
+        self.tls_policy = self.listener_policy();
     }
 
     /// The account whose password this is. Where guesses have failed, the next ones wait; other
@@ -129,8 +132,10 @@ impl<S> Session<S> {
                 return Err(Reply::new(Code::NotLoggedIn, "Internal error."));
             }
         };
-        tracing::info!(session, %client, user, "login");
+        let tls = self.control_is_protected();
+        tracing::info!(session, %client, user, tls, "login");
         self.login_failures = 0;
+        self.tighten(&account);
         self.login = Login::User(User {
             account,
             presence,
@@ -144,13 +149,21 @@ impl<S> Session<S> {
         self.login_failures += 1;
         self.shared.failures.failed(self.ends.client.ip());
         let failures = self.login_failures;
-        let shown = Visible(name.get(..64).unwrap_or(name));
-        tracing::warn!(session = self.id, client = %self.ends.client.ip(), user = %shown, failures,
+        // A string, so that the log quotes it.
+        let user = String::from_utf8_lossy(name.get(..64).unwrap_or(name));
+        tracing::warn!(session = self.id, client = %self.ends.client.ip(), user = &*user, failures,
             reason, "login refused");
         if failures >= self.context.config.limits.login_failures {
             return Reply::new(Code::ServiceUnavailable, "Too many failed logins.");
         }
-        Reply::new(Code::NotLoggedIn, "Login incorrect.")
+        // The same for every name and every reason.
+        let text = match self.tls_policy.control {
+            Use::Allow if !self.control_is_protected() => {
+                "Login incorrect, or AUTH TLS has to come first."
+            }
+            Use::Off | Use::Allow | Use::Require => "Login incorrect.",
+        };
+        Reply::new(Code::NotLoggedIn, text)
     }
 
     pub(super) fn acct(&self) -> Answer {
@@ -160,6 +173,7 @@ impl<S> Session<S> {
     /// REIN: as after the greeting (RFC 959 §4.1.1).
     pub(super) fn rein(&mut self) -> Answer {
         self.login = Login::Nobody;
+        self.tls_policy = self.listener_policy();
         self.connected = tokio::time::Instant::now();
         self.parameters = Parameters::default();
         self.pending = Pending::Nothing;

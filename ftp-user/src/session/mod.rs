@@ -28,6 +28,7 @@ mod transfer;
 mod tests;
 
 use crate::auth::Failures;
+use crate::config::TlsPolicy;
 use crate::control::{Control, ControlError};
 use crate::generation::{Generation, Newest};
 use crate::negotiate::Negotiated;
@@ -98,6 +99,10 @@ struct Session<S> {
     /// Lines before the login that are no commands of ours.
     strange_lines: u32,
     security: Security,
+    /// By which listener it came in, as [`Way`] has it.
+    listener: u16,
+    /// What TLS is asked of it.
+    tls_policy: TlsPolicy,
     parameters: Parameters,
     pending: Pending,
     negotiated: Negotiated,
@@ -119,12 +124,23 @@ pub enum Start {
     Tls,
 }
 
+/// How a control connection came in.
+#[derive(Debug, Clone, Copy)]
+pub struct Way {
+    /// By which listener, as [`Config::tls_policy`](crate::config::Config::tls_policy) counts them.
+    pub listener: u16,
+    /// How it starts.
+    pub start: Start,
+}
+
 /// Runs one session to its end.
-pub async fn run<S>(stream: S, id: SessionId, ends: Ends, start: Start, shared: Arc<Shared>)
+pub async fn run<S>(stream: S, id: SessionId, ends: Ends, way: Way, shared: Arc<Shared>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
+    let Way { listener, start } = way;
     let context = shared.newest.get();
+    let tls_policy = context.config.tls_policy(listener.into());
     let client = ends.client;
     tracing::debug!(session = id, %client, "connected");
     let control = Control::new(stream, context.config.timeouts.stall);
@@ -140,6 +156,8 @@ where
         login_failures: 0,
         strange_lines: 0,
         security: Security::default(),
+        listener,
+        tls_policy,
         parameters: Parameters::default(),
         pending: Pending::Nothing,
         negotiated: Negotiated::Nothing,

@@ -3,7 +3,8 @@
 use super::state::{Login, Parameters, Pending};
 use super::transfer::Job;
 use super::{Answer, Session, Stop};
-use crate::config::{self, Binding, Use};
+use crate::auth::Account;
+use crate::config::{Binding, TlsPolicy, Use};
 use crate::control::ControlError;
 use crate::negotiate::Negotiated;
 use crate::proto::command::Protection;
@@ -77,20 +78,27 @@ pub(super) struct Secure {
 }
 
 impl<S> Session<S> {
-    fn tls_settings(&self) -> Option<&config::Tls> {
-        self.context.config.tls.as_ref()
+    /// What the listener asks; an account may ask for more once somebody has logged in to it.
+    pub(super) fn listener_policy(&self) -> TlsPolicy {
+        self.context.config.tls_policy(self.listener.into())
+    }
+
+    /// Holds the session to what its account asks as well.
+    pub(super) fn tighten(&mut self, account: &Account) {
+        self.tls_policy.control = self.tls_policy.control.with(account.tls);
+        self.tls_policy.data = self.tls_policy.data.with(account.tls_data);
     }
 
     /// AUTH TLS. The handshake follows the reply.
     pub(super) fn auth_tls(&mut self) -> Answer {
-        match self.tls_settings().map(|tls| tls.mode) {
-            None | Some(Use::Off) => {
+        match self.listener_policy().control {
+            Use::Off => {
                 return Err(Reply::new(
                     Code::NotImplemented,
                     "TLS is not configured here.",
                 ));
             }
-            Some(Use::Allow | Use::Require) => {}
+            Use::Allow | Use::Require => {}
         }
         if self.security.control_is_protected() {
             return Err(Reply::new(
@@ -104,6 +112,7 @@ impl<S> Session<S> {
             self.connected = Instant::now();
         }
         self.login = Login::Nobody;
+        self.tls_policy = self.listener_policy();
         self.parameters = Parameters::default();
         self.pending = Pending::Nothing;
         self.negotiated = Negotiated::Nothing;
@@ -120,7 +129,7 @@ impl<S> Session<S> {
     }
 
     pub(super) fn prot(&mut self, protection: Protection) -> Answer {
-        let policy = self.tls_settings().map_or(Use::Off, |tls| tls.data);
+        let policy = self.tls_policy.data;
         let secured = self.secured()?;
         if !secured.pbsz {
             return Err(Reply::new(Code::BadSequence, "PBSZ 0 comes first."));
@@ -153,7 +162,7 @@ impl<S> Session<S> {
 
     /// CCC: TLS ends on the control connection, after the reply. PROT stays as it is.
     pub(super) fn ccc(&mut self) -> Answer {
-        let policy = self.tls_settings().map_or(Use::Off, |tls| tls.mode);
+        let policy = self.tls_policy.control;
         let protected = self.security.control_is_protected();
         match (&mut self.security, policy) {
             (Security::Tls(secured), Use::Allow) if protected => {
@@ -195,10 +204,8 @@ impl<S> Session<S> {
 
     /// May a USER be named on this connection?
     pub(super) fn may_log_in(&self) -> Result<(), Reply> {
-        let required = self
-            .tls_settings()
-            .is_some_and(|tls| tls.mode == Use::Require);
-        if required && !self.security.control_is_protected() {
+        let required = self.tls_policy.control == Use::Require;
+        if required && !self.control_is_protected() {
             return Err(Reply::new(
                 Code::NotLoggedIn,
                 "Protect the connection first: AUTH TLS.",
@@ -209,20 +216,18 @@ impl<S> Session<S> {
 
     /// Is a data connection as PROT has it good enough for the policy?
     pub(super) fn data_protection_suffices(&self) -> Result<(), Reply> {
-        let required = self
-            .tls_settings()
-            .is_some_and(|tls| tls.data == Use::Require);
         let private = match &self.security {
             Security::Clear | Security::Handshaking => false,
             Security::Tls(secured) => secured.data == Protection::Private,
         };
-        if required && !private {
-            return Err(Reply::new(
-                Code::WrongProtection,
-                "Data connections must be protected here: AUTH TLS, PBSZ 0, PROT P.",
-            ));
-        }
-        Ok(())
+        let wrong = match (self.tls_policy.data, private) {
+            (Use::Require, false) => {
+                "Data connections must be protected here: AUTH TLS, PBSZ 0, PROT P."
+            }
+            (Use::Off, true) => "Data connections are not protected here: PROT C.",
+            (Use::Off, false) | (Use::Allow, _) | (Use::Require, true) => return Ok(()),
+        };
+        Err(Reply::new(Code::WrongProtection, wrong))
     }
 
     /// TLS for the next data connection, if PROT P holds.
@@ -245,15 +250,19 @@ impl<S> Session<S> {
         }
     }
 
+    /// Does TLS protect what the client says now?
+    pub(super) fn control_is_protected(&self) -> bool {
+        self.security.control_is_protected()
+    }
+
     /// The FEAT lines of RFC 4217 §6.
     pub(super) fn tls_features(&self) -> &'static [&'static str] {
-        match self.tls_settings().map(|tls| tls.mode) {
-            None => &[],
+        match self.tls_policy.control {
             // What an implicit connection still can do.
-            Some(Use::Off) if self.security.control_is_protected() => &["PBSZ", "PROT"],
-            Some(Use::Off) => &[],
-            Some(Use::Allow) => &["AUTH TLS", "CCC", "PBSZ", "PROT"],
-            Some(Use::Require) => &["AUTH TLS", "PBSZ", "PROT"],
+            Use::Off if self.control_is_protected() => &["PBSZ", "PROT"],
+            Use::Off => &[],
+            Use::Allow => &["AUTH TLS", "CCC", "PBSZ", "PROT"],
+            Use::Require => &["AUTH TLS", "PBSZ", "PROT"],
         }
     }
 
@@ -274,7 +283,7 @@ impl<S> Session<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// Implicit TLS. Clients of it expect private data connections without saying PROT P.
     pub(super) async fn start_with_tls(&mut self) -> Result<(), ControlError> {
-        let data = match self.tls_settings().map_or(Use::Off, |tls| tls.data) {
+        let data = match self.tls_policy.data {
             Use::Off => Protection::Clear,
             Use::Allow | Use::Require => Protection::Private,
         };

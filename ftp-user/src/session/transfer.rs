@@ -6,11 +6,12 @@ use super::list_lines::ListingLines;
 use super::state::DeflateLevel;
 use super::tls::{self, Secure};
 use super::{Answer, Line, Session, Stop, outcome};
+use crate::auth::Accounts;
 use crate::config::Config;
 use crate::control::ControlError;
 use crate::negotiate::{self, CheckedPeer, ConnectError, Negotiated};
 use crate::pinholes::{AcceptError, PassivePort};
-use crate::proto::command::Mode;
+use crate::proto::command::{Mode, TypeCode};
 use crate::proto::line::LINE_LIMIT;
 use crate::proto::{Code, Command, Reply, parse};
 use crate::transfer::{
@@ -18,12 +19,13 @@ use crate::transfer::{
     deflated_bytes, deflated_file, receive_file, send_bytes, send_file, send_produced,
 };
 use crate::vfs::{Upload, VirtualPath};
+use crate::xferlog::{Direction, Record};
 use std::fs::File;
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Commands that may wait for a transfer's end; then the client waits with them.
@@ -178,22 +180,70 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let (mode, level) = (self.parameters.mode, self.parameters.deflate_level);
         let job = transfer.job.in_mode(mode, level);
         let watched = self.watch(&monitor, perform(connection, job, secure)).await;
-        let ended = match &watched {
-            Ok(Watched::Done(Ok(()))) => "complete".to_owned(),
-            Ok(Watched::Done(Err(error))) => error.to_string(),
-            Ok(Watched::Aborted) => "aborted by the client".to_owned(),
-            Ok(Watched::Stopped) => "cut by the server's end".to_owned(),
-            Err(error) => error.to_string(),
+        let took = started.elapsed();
+        let (ended, reply) = match &watched {
+            Ok(Watched::Done(Ok(()))) => (
+                "complete".to_owned(),
+                Some(Reply::new(Code::TransferComplete, "Transfer complete.")),
+            ),
+            Ok(Watched::Done(Err(error))) => {
+                (error.to_string(), Some(outcome::of_transfer_error(error)))
+            }
+            Ok(Watched::Aborted) => ("aborted by the client".to_owned(), Some(outcome::aborted())),
+            Ok(Watched::Stopped) => (
+                "cut by the server's end".to_owned(),
+                Some(outcome::shutting_down()),
+            ),
+            Err(lost) => (lost.to_string(), None),
         };
         let user = self.user().map_or("", |user| &user.account.name[..]);
+        // Strings, not what they display: so the log quotes them.
+        let path = String::from_utf8_lossy(transfer.path.as_bytes());
         tracing::info!(session = self.id, client = %self.ends.client.ip(), user,
-            verb = transfer.verb, path = %transfer.path, bytes = monitor.bytes(),
-            seconds = started.elapsed().as_secs_f64(), ended, "transfer");
-        match watched? {
-            Watched::Done(Ok(())) => Ok(Reply::new(Code::TransferComplete, "Transfer complete.")),
-            Watched::Done(Err(error)) => Ok(outcome::of_transfer_error(&error)),
-            Watched::Aborted => self.aborted().await,
-            Watched::Stopped => Ok(outcome::shutting_down()),
+            verb = transfer.verb, path = &*path, bytes = monitor.bytes(),
+            seconds = took.as_secs_f64(), ended,
+            reply = reply.as_ref().map(Reply::number), "transfer");
+        if self.context.xferlog.is_on() {
+            let complete = matches!(watched, Ok(Watched::Done(Ok(()))));
+            let (verb, path) = (transfer.verb, transfer.path);
+            Box::pin(self.write_down(verb, path, monitor.bytes(), took, complete)).await;
+        }
+        match (watched?, reply) {
+            (Watched::Aborted, _) | (_, None) => self.aborted().await,
+            (Watched::Done(_) | Watched::Stopped, Some(reply)) => Ok(reply),
+        }
+    }
+
+    /// Adds a file's transfer to the transfer log.
+    async fn write_down(
+        &self,
+        verb: &str,
+        path: VirtualPath,
+        bytes: u64,
+        took: Duration,
+        complete: bool,
+    ) {
+        let direction = match verb {
+            "RETR" => Direction::Outgoing,
+            "STOR" | "APPE" | "STOU" => Direction::Incoming,
+            // Listings.
+            _ => return,
+        };
+        let Ok(user) = self.user() else { return };
+        let record = Record {
+            client: self.ends.client.ip(),
+            took,
+            bytes,
+            path: path.as_bytes().to_vec(),
+            ascii: self.parameters.type_code == TypeCode::Ascii,
+            direction,
+            user: user.account.name.clone(),
+            anonymous: Accounts::is_anonymous(user.account.name.as_bytes()),
+            complete,
+        };
+        let xferlog = Arc::clone(&self.context.xferlog);
+        if let Err(error) = tokio::task::spawn_blocking(move || xferlog.write(&record)).await {
+            tracing::error!(session = self.id, %error, "a transfer could not be written down");
         }
     }
 

@@ -2,9 +2,10 @@
 
 use crate::config;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -78,9 +79,43 @@ pub(super) fn server_config(settings: &config::Tls) -> Result<ServerConfig, TlsE
         .map_err(pair)?;
     let builder = match &settings.client_ca {
         None => builder.with_no_client_auth(),
-        Some(path) => builder.with_client_cert_verifier(verifier(path, provider)?),
+        Some(path) => builder.with_client_cert_verifier(verifier(path, Arc::clone(&provider))?),
     };
-    builder.with_single_cert(chain, key).map_err(pair)
+    let certified = CertifiedKey::from_der(chain, key, &provider).map_err(pair)?;
+    let shown = Shown {
+        certified: Arc::new(certified),
+        check_name: settings.check_server_name,
+    };
+    Ok(builder.with_cert_resolver(Arc::new(shown)))
+}
+
+/// The one certificate, for those who ask for it.
+#[derive(Debug)]
+struct Shown {
+    certified: Arc<CertifiedKey>,
+    check_name: bool,
+}
+
+impl Shown {
+    fn is_for(&self, name: &str) -> bool {
+        let Some(Ok(certificate)) = self.certified.cert.first().map(ParsedCertificate::try_from)
+        else {
+            return false;
+        };
+        ServerName::try_from(name)
+            .is_ok_and(|name| rustls::client::verify_server_name(&certificate, &name).is_ok())
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    /// A client that was sent here by somebody else's address for another host names that host
+    /// (cross-protocol attacks: ALPACA). Many FTP clients name none, and are served.
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        match hello.server_name() {
+            Some(name) if self.check_name && !self.is_for(name) => None,
+            Some(_) | None => Some(Arc::clone(&self.certified)),
+        }
+    }
 }
 
 fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -29,7 +29,9 @@ pub(crate) fn settings(folder: &Path) -> config::Tls {
         data: Use::Allow,
         session_binding: Binding::Require,
         client_ca: None,
+        check_server_name: false,
         listen: Vec::new(),
+        listeners: Vec::new(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::auth::{Rights, User};
-use crate::config::{AccountLimits, Bytes, Network, PortSet, Principal, Umask};
+use crate::config::{AccountLimits, Bytes, Network, PortSet, Principal, Umask, Use};
 
 /// What flags change. Whatever is not given stays as it is.
 #[derive(Debug, Default, clap::Args)]
@@ -40,6 +40,12 @@ pub(super) struct Settings {
     /// Let the user in again
     #[arg(long)]
     enable: bool,
+    /// TLS on control connections: "require" it of this user, or "off" for a user without
+    #[arg(long, value_name = "off|allow|require|none")]
+    tls: Option<Change<Use>>,
+    /// The same for data connections
+    #[arg(long, value_name = "off|allow|require|none")]
+    tls_data: Option<Change<Use>>,
     /// Sessions at one time; 0 is no limit
     #[arg(long, value_name = "NUMBER|none")]
     sessions: Option<Change<u64>>,
@@ -126,6 +132,8 @@ impl Settings {
             user.fxp.clone_from(fxp);
         }
         user.disabled = (user.disabled || self.disable) && !self.enable;
+        set(&self.tls, &mut user.tls);
+        set(&self.tls_data, &mut user.tls_data);
         let limits = &mut user.limits;
         set(&self.sessions, &mut limits.sessions);
         set(&self.upload_rate, &mut limits.upload_rate);
@@ -173,6 +181,8 @@ pub(super) fn summary(user: &User) -> String {
     note(&mut said, "from", shown(&list(&user.allow)));
     note(&mut said, "ports", shown(&user.passive_ports));
     note(&mut said, "fxp", shown(&list(&user.fxp)));
+    note(&mut said, "tls", shown(&user.tls));
+    note(&mut said, "tls data", shown(&user.tls_data));
     let AccountLimits {
         sessions,
         upload_rate,

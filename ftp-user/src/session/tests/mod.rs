@@ -34,7 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A server and its files.
 struct Server {
     address: SocketAddr,
-    implicit: Option<SocketAddr>,
+    /// Of the second listener, if there is one.
+    second: Option<SocketAddr>,
     files: tempfile::TempDir,
     config: Config,
     generations: Generations,
@@ -68,7 +69,7 @@ impl Server {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let listeners = bind_all(&config).unwrap();
         let address = listeners[0].address;
-        let implicit = listeners.get(1).map(|listener| listener.address);
+        let second = listeners.get(1).map(|listener| listener.address);
         let pinholes = Pinholes::listeners(&config);
         let generations = Generations::new(Generation::load(config.clone()).unwrap());
         let newest = generations.follow();
@@ -78,7 +79,7 @@ impl Server {
         }));
         Server {
             address,
-            implicit,
+            second,
             files,
             config,
             generations,

@@ -1,11 +1,39 @@
 //! PASV EPSV PORT EPRT: whose ports, which ports, how long.
 
 use super::{Server, active, data};
+use crate::config::ForNetwork;
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 
 fn refused(address: SocketAddr) -> bool {
     TcpStream::connect(address).is_err()
+}
+
+#[test]
+fn pasv_names_what_the_client_can_reach() {
+    let server = Server::start_with(|config| {
+        let passive = &mut config.passive;
+        passive.address = "localhost".parse().unwrap();
+        passive.addresses = vec![ForNetwork {
+            network: "127.0.0.1".parse().unwrap(),
+            address: "203.0.113.9".parse().unwrap(),
+        }];
+    });
+    let mut client = server.alice();
+    assert!(client.expect("PASV", 227).contains("(203,0,113,9,"));
+    server.reload(|config| config.passive.addresses.clear());
+    // By name.
+    let mut next = server.alice();
+    assert!(next.expect("PASV", 227).contains("(127,0,0,1,"));
+    // Settings are the session's own.
+    assert!(client.expect("PASV", 227).contains("(203,0,113,9,"));
+    server.reload(|config| {
+        config.passive.addresses.clear();
+        config.passive.address = "no.such.host.invalid".parse().unwrap();
+    });
+    let mut lost = server.alice();
+    lost.expect("PASV", 425);
+    lost.expect("EPSV", 229);
 }
 
 #[test]
@@ -164,7 +192,7 @@ fn a_dual_stack_listener_knows_an_ipv4_client() {
 #[test]
 fn pasv_names_the_public_address() {
     let server = Server::start_with(|config| {
-        config.passive.address = Some("203.0.113.7".parse().unwrap());
+        config.passive.address = "203.0.113.7".parse().unwrap();
     });
     let reply = server.alice().expect("PASV", 227);
     assert!(reply.contains("(203,0,113,7,"), "{reply}");

@@ -106,3 +106,23 @@ fn reloads_in_a_loop_do_not_disturb_logins() {
     let mut last = Client::over(super::Wire::Clear(data(server.address)));
     assert_eq!(last.reply().1, "220 Last.\r\n");
 }
+
+#[test]
+fn every_session_writes_to_the_newest_transfer_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("xferlog");
+    let server = Server::start_with(|config| config.log.xferlog = Some(log.clone()));
+    server.put("name with blanks", b"content");
+    let mut client = server.alice();
+    client.retr("name with blanks");
+    // As logrotate does it.
+    let old = folder.path().join("xferlog.1");
+    std::fs::rename(&log, &old).unwrap();
+    server.reload(|_| {});
+    client.store("STOR b", b"four");
+    client.listing("NLST");
+    let text = |path| std::fs::read_to_string(path).unwrap();
+    assert!(text(&old).ends_with(" 127.0.0.1 7 /name_with_blanks b _ o r alice ftp 0 * c\n"));
+    assert!(text(&log).ends_with(" 127.0.0.1 4 /b b _ i r alice ftp 0 * c\n"));
+    assert_eq!((text(&old) + &text(&log)).lines().count(), 2);
+}

@@ -1,5 +1,7 @@
 //! RFC 4217: AUTH PBSZ PROT CCC, data connections inside TLS, and everything that is refused.
 
+mod policy;
+
 use super::{Client, Server, Wire, data, noise};
 use crate::config::{Binding, Config, Tls, Use};
 use crate::tls::testing;
@@ -381,7 +383,7 @@ fn implicit_tls_greets_inside_tls() {
     });
     server.put("a", b"private");
     let config = client_config(&TLS13);
-    let socket = data(server.implicit.unwrap());
+    let socket = data(server.second.unwrap());
     let mut client = Client::over(Wire::Tls(Box::new(secure(socket, &config))));
     client.expect_reply(220);
     client.log_in();
@@ -487,5 +489,39 @@ fn a_transfer_inside_tls_can_be_ended_by_either_side() {
         drop(data);
         client.expect_reply(426);
         client.expect("NOOP", 200);
+    }
+}
+
+#[test]
+fn transfers_inside_tls_may_finish_at_the_end() {
+    for version in VERSIONS {
+        let (mut server, _folder) = server_with(
+            |_| {},
+            |config| config.timeouts.drain = std::time::Duration::from_secs(20),
+        );
+        let content = noise(5_000_000);
+        server.put("a", &content);
+        // Each with a memory of its own: data connections resume their own control connection's.
+        let (from_config, to_config) = (client_config(version), client_config(version));
+        let (mut down, mut up) = (alice(&server, &from_config), alice(&server, &to_config));
+        let mut from = down.secure_data(&from_config);
+        down.expect("RETR a", 150);
+        let mut start = vec![0; 1000];
+        from.read_exact(&mut start).unwrap();
+        let mut to = up.secure_data(&to_config);
+        up.expect("STOR b", 150);
+        server.stop();
+        from.read_to_end(&mut start).unwrap();
+        assert!(start == content);
+        down.expect_reply(226);
+        down.expect_reply(421);
+        to.write_all(&content).unwrap();
+        to.conn.send_close_notify();
+        to.flush().unwrap();
+        drop(to);
+        up.expect_reply(226);
+        up.expect_reply(421);
+        server.join();
+        assert!(server.get("b") == content);
     }
 }
