@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeSet,
     io::Read,
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     sync::{
         Barrier, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
@@ -14,6 +14,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use ftp_tests::{
+    control::Control,
     counters,
     guarded::{FIRST, Guarded, Scene},
     lab::{Family, Options},
@@ -65,6 +66,18 @@ fn ensure_rest(mut data: TcpStream, expected: &[u8]) -> Result<()> {
     }
 }
 
+/// A passive port. Pure-FTPd answers 425 when two of its processes hit on one port at a time.
+fn negotiate(session: &mut Control) -> Result<SocketAddr> {
+    for _ in 0..3 {
+        let hole = session.passive();
+        match &hole {
+            Err(error) if error.to_string().contains("< 425 ") => {}
+            Ok(_) | Err(_) => return hole,
+        }
+    }
+    session.passive()
+}
+
 /// A hundred downloads under way at one time, half of them over IPv6, each from its own address.
 fn crowd(brand: Brand) -> Result<()> {
     let guarded = Scene {
@@ -94,7 +107,7 @@ fn crowd(brand: Brand) -> Result<()> {
         let session = sessions[usize::from(n)].lock();
         let mut session = session.unwrap_or_else(PoisonError::into_inner);
         let mut session = session.take().context("no session")?;
-        let hole = session.passive();
+        let hole = negotiate(&mut session);
         // Whoever fails still comes to the barriers: the others would wait for ever.
         negotiated.wait();
         let begun = hole.and_then(|hole| {
@@ -278,11 +291,11 @@ fn soak(brand: Brand) -> Result<()> {
 /// Most sessions download and leave; some leave with a pinhole open, and some without a word.
 fn one_of_many(guarded: &Guarded<'_>, client: u16, number: usize) -> Result<Vec<u16>> {
     let mut session = guarded.session(Family::BOTH[number % 2], client)?;
-    let hole = session.passive()?;
+    let hole = negotiate(&mut session)?;
     let mut ports = vec![hole.port()];
     match number % 16 {
         13 => session.reset()?,
-        14 => ports.push(session.passive()?.port()),
+        14 => ports.push(negotiate(&mut session)?.port()),
         15 => drop(session.data(hole)?),
         _ => {
             ensure!(session.fetch("RETR file", hole)? == guarded.content);
