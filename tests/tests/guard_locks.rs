@@ -1,16 +1,20 @@
 //! What the guard keeps out, whatever the server behind it would have let in.
 
-use std::{io::Read, time::Duration};
+use std::{
+    io::{ErrorKind, Read},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use ftp_tests::{
     control::{self, Control},
     counters, files,
+    frame::{Flags, Segment},
     guarded::{FIRST, Guarded, Scene},
     lab::{self, Family, Lab},
     need_root,
     peer::Brand,
-    site::{client_end, mute_resets},
+    site::{client_end, mute_resets, server_end},
     skip, wait,
     wire::{Answer, Wire},
 };
@@ -281,6 +285,48 @@ fn multipath_tcp_listeners_are_guarded() -> Result<()> {
         session.expect("CLOSE", 200)?;
         guarded.until_no_pinhole()?;
         until_free(&guarded, &wire, hole)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn active_connections_come_back_and_nothing_else_reaches_their_port() -> Result<()> {
+    need_root!();
+    let guarded = Scene {
+        extra: &["connect_from_port_20=YES"],
+        flags: &["--ports", "20"],
+        ..Scene::of(Brand::Vsftpd)
+    }
+    .start()?;
+    let wire = guarded.lab.client_wire()?;
+    for family in Family::BOTH {
+        let mut session = guarded.session(family, 0)?;
+        let listener = session.listen()?;
+        listener.set_nonblocking(true)?;
+        session.port_to(&listener)?;
+        session.send(b"RETR file\r\n")?;
+        let (mut data, from) = wait::poll_within(wait::SOON, "the server connects", || {
+            match listener.accept() {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+                accepted => Ok(Some(accepted?)),
+            }
+        })?;
+        ensure!(from == server_end(family, 20), "it comes from {from}");
+        session.expect_reply(150)?;
+        data.set_nonblocking(false)?;
+        let mut fetched = Vec::new();
+        data.read_to_end(&mut fetched)?;
+        drop(data);
+        session.expect_reply(226)?;
+        files::ensure_equal("the download", &fetched, &guarded.content)?;
+
+        guarded.ensure_shut(&wire, 0, from)?;
+        let ack = Segment {
+            flags: Flags::ACK,
+            ..Segment::syn(client_end(family, 0, wire.fresh_port()), from)
+        };
+        let answer = wire.probe(ack, guarded.control(family))?;
+        ensure!(answer == Answer::Nothing, "an ACK was answered: {answer:?}");
     }
     Ok(())
 }
