@@ -44,7 +44,7 @@ fn build() -> Result<(), String> {
     }
     let tools = load(&record)?;
     let out = PathBuf::from(variable("OUT_DIR")?);
-    let object = compile(&tools, workspace, &out)?;
+    let object = compile(&tools, workspace, &record)?;
     let embedded = out.join("pinhole-ebpf");
     fs::copy(&object, &embedded).map_err(|error| {
         format!(
@@ -84,7 +84,10 @@ fn load(record: &Path) -> Result<EbpfTools, String> {
 
 /// Runs the nested cargo and returns the object's path. What the compiler says reaches the user: its
 /// warnings when it succeeds, everything when it fails.
-fn compile(tools: &EbpfTools, workspace: &Path, out: &Path) -> Result<PathBuf, String> {
+///
+/// It builds beside its tools, not in `OUT_DIR`: that is another one for each profile and each change
+/// of a dependency, and would build `core` and the macros again every time.
+fn compile(tools: &EbpfTools, workspace: &Path, record: &Path) -> Result<PathBuf, String> {
     let (arch, endian) = (
         variable("CARGO_CFG_TARGET_ARCH")?,
         variable("CARGO_CFG_TARGET_ENDIAN")?,
@@ -93,7 +96,7 @@ fn compile(tools: &EbpfTools, workspace: &Path, out: &Path) -> Result<PathBuf, S
         arch: &arch,
         endian: &endian,
     };
-    let target_dir = out.join("ebpf");
+    let target_dir = record.with_file_name("ebpf-build");
     let output = tools
         .command(&tools.cargo, "build", workspace, &target_dir, &host)
         .output()
