@@ -12,7 +12,8 @@ use super::path::VirtualPath;
 pub enum VfsError {
     /// The directory that was to become a root is not usable as one. For the admin's eyes.
     #[error(
-        "the directory {} cannot be served: {source}; it must exist and be searchable by this process",
+        "the directory {} cannot be served: {source}; it must exist, and this process and the \
+         account's uid must be allowed to enter it",
         path.display()
     )]
     Root {
