@@ -40,12 +40,15 @@ impl Unpacked {
 
 /// Unpacks `package` where the tests have theirs, below the build tree.
 pub fn peer(package: &str) -> Result<Unpacked> {
-    // target/<profile>/deps/<test>
-    let test = std::env::current_exe().context("cannot find this test's own file")?;
-    let target = test
+    // target/<profile>/deps/<test>, or target/<profile>/<program>
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let profile = program
         .ancestors()
-        .nth(3)
-        .context("this test's file lies in no build tree")?;
+        .skip(1)
+        .find(|folder| !folder.ends_with("deps"));
+    let target = profile
+        .and_then(Path::parent)
+        .context("this program's file lies in no build tree")?;
     unpack(package, &target.join("test-peers"))
 }
 
