@@ -1,21 +1,23 @@
 //! Facts about the machine and the contestants that a reader needs to judge a figure.
 
-use std::{collections::BTreeMap, fmt, fs};
+use std::{collections::BTreeMap, fmt, fs, process::Command};
 
 use anyhow::Result;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::scenario::Bench;
 
 /// What stands beside the results.
-#[derive(Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Machine {
     kernel: String,
     architecture: String,
     cpu: String,
     cores: usize,
     memory_mib: u64,
-    congestion_control: &'static str,
+    congestion_control: String,
+    /// How our own server attaches where a subject's name says nothing else.
+    attach: String,
     versions: BTreeMap<String, String>,
     quick: bool,
 }
@@ -45,10 +47,39 @@ impl Machine {
             cores: std::thread::available_parallelism()?.get(),
             memory_mib: memory_kib / 1024,
             // Set on every namespace that the scenarios make, whatever the machine's own is.
-            congestion_control: "reno",
-            versions: versions.collect(),
+            congestion_control: "reno".to_owned(),
+            attach: "auto (tcx on loopback and veth)".to_owned(),
+            versions: versions.chain(tools()).collect(),
             quick: bench.quick(),
         })
+    }
+}
+
+/// What other subjects are made of; what is not there is not named.
+fn tools() -> impl Iterator<Item = (String, String)> {
+    ["iptables", "nft"].into_iter().filter_map(|tool| {
+        let output = Command::new(tool).arg("--version").output().ok()?;
+        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        // "iptables v1.8.9 (nf_tables)", "nftables v1.0.6 (Lester Gooch #5)"
+        let (_, version) = said.split_once(' ')?;
+        Some((tool.to_owned(), version.trim().to_owned()))
+    })
+}
+
+#[cfg(test)]
+impl Machine {
+    pub(crate) fn for_tests() -> Self {
+        Self {
+            kernel: "6.18".to_owned(),
+            architecture: "x86_64".to_owned(),
+            cpu: "a CPU".to_owned(),
+            cores: 2,
+            memory_mib: 1024,
+            congestion_control: "reno".to_owned(),
+            attach: "auto".to_owned(),
+            versions: BTreeMap::new(),
+            quick: false,
+        }
     }
 }
 
@@ -56,13 +87,14 @@ impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}, {} cores, {} MiB, Linux {} {}, {}",
+            "{}, {} cores, {} MiB, Linux {} {}, {}, pinhole attached with {}",
             self.cpu,
             self.cores,
             self.memory_mib,
             self.kernel,
             self.architecture,
-            self.congestion_control
+            self.congestion_control,
+            self.attach
         )?;
         for (name, version) in &self.versions {
             write!(f, ", {name} {version}")?;

@@ -2,20 +2,26 @@
 //! `cargo xtask bench` builds and starts it. This file holds the command line and the order of things;
 //! what is measured is in `scenario/`, who is measured in `server/`.
 
-mod bpf;
 mod client;
+mod cpu;
+mod files;
+mod kernel;
 mod machine;
+mod nftables;
+mod render;
 mod report;
 mod row;
+mod sandbox;
 mod scenario;
 mod server;
+mod supervise;
 
 use std::{
     fs::File,
     io::BufWriter,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -29,10 +35,20 @@ use crate::{
     scenario::{Bench, Scenario},
 };
 
+/// With --quick, no scenario begins another round after this.
+const LONGEST_QUICK: Duration = Duration::from_secs(75);
+
 /// Measures Pinhole side by side with what people use today.
 #[derive(Parser)]
-#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
+#[command(
+    name = "cargo xtask bench",
+    bin_name = "cargo xtask bench",
+    args_conflicts_with_subcommands = true
+)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+
     /// What to measure; everything if none is named.
     scenarios: Vec<String>,
     /// Also writes the results here, with the machine's facts.
@@ -57,8 +73,36 @@ struct Arguments {
     folder: PathBuf,
 }
 
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Renders results that --json has saved, and measures nothing.
+    Report {
+        /// What --json wrote.
+        results: PathBuf,
+        /// One page with everything in it.
+        #[arg(long, value_name = "FILE", default_value = "report.html")]
+        html: PathBuf,
+        /// Also writes the tables and plots of this Markdown file: docs/BENCHMARKS.md.
+        #[arg(long, value_name = "FILE")]
+        docs: Option<PathBuf>,
+    },
+}
+
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    let arguments = Arguments::parse();
+    let done = match &arguments.command {
+        Some(Command::Report {
+            results,
+            html,
+            docs,
+        }) => render(results, html, docs.as_deref()),
+        None if arguments.list || supervise::is_run() => run(&arguments),
+        None => match supervise::run() {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -87,33 +131,52 @@ fn run(arguments: &Arguments) -> Result<()> {
     };
     let folder = std::path::absolute(&arguments.folder)
         .with_context(|| format!("cannot resolve {}", arguments.folder.display()))?;
-    let bench = Bench::new(pinhole, folder, arguments.quick)?;
+    let memory = sandbox::enter(&folder.join("memory"))?;
+    let bench = Bench::new(pinhole, &folder, &memory, arguments.quick)?;
     for server in bench.servers() {
         eprintln!("{:>12}  {}", server.name(), server.version());
-    }
-    for reason in bench.absent() {
-        eprintln!("{:>12}  {reason}", "absent");
     }
 
     let mut rows = Vec::new();
     for scenario in chosen {
         let name = scenario.name();
-        let mut rounds = scenario
-            .prepare(&bench)
-            .with_context(|| format!("cannot prepare {name}"))?;
-        let samples = measure(name, scenario.rounds(bench.quick()), |number| {
-            rounds.round(number)
-        })?;
-        rows.extend(row::summarise(name, &samples));
+        // One that fails must not take the others' figures with it.
+        let measured = scenario.prepare(&bench).and_then(|mut rounds| {
+            let longest = bench.quick().then_some(LONGEST_QUICK);
+            measure(name, scenario.rounds(bench.quick()), longest, |number| {
+                rounds.round(number)
+            })
+        });
+        match measured {
+            Ok(samples) => rows.extend(row::summarise(name, &samples)),
+            Err(reason) => bench.leave_out(name, &reason),
+        }
     }
     let report = Report {
         machine: Machine::look(&bench)?,
         results: rows,
+        left_out: bench.missing(),
     };
     print!("{report}");
     if let Some(path) = &arguments.json {
         write(&report, path).with_context(|| format!("cannot write {}", path.display()))?;
         eprintln!("{:>12}  {}", "written", path.display());
+    }
+    Ok(())
+}
+
+fn render(results: &Path, html: &Path, docs: Option<&Path>) -> Result<()> {
+    let report = render::read(results)?;
+    let all = scenario::all();
+    let methods: Vec<_> = all
+        .iter()
+        .map(|scenario| (scenario.name(), scenario.method()))
+        .collect();
+    render::write_html(&report, &methods, html)?;
+    eprintln!("{:>12}  {}", "written", html.display());
+    if let Some(docs) = docs {
+        render::write_docs(&report, &methods, docs)?;
+        eprintln!("{:>12}  {}", "written", docs.display());
     }
     Ok(())
 }
@@ -135,10 +198,11 @@ fn choose<'a>(all: &'a [Box<dyn Scenario>], names: &[String]) -> Result<Vec<&'a 
     names.iter().map(find).collect()
 }
 
-/// Runs the rounds under a progress bar with the time left.
+/// Runs the rounds under a progress bar with the time left; no other begins once the longest time is over.
 fn measure(
     name: &str,
     rounds: u32,
+    longest: Option<Duration>,
     mut round: impl FnMut(u32) -> Result<Vec<Sample>>,
 ) -> Result<Vec<Vec<Sample>>> {
     let bar = ProgressBar::new(u64::from(rounds));
@@ -150,7 +214,11 @@ fn measure(
     bar.set_prefix(name.to_owned());
     bar.enable_steady_tick(Duration::from_millis(200));
     let mut samples = Vec::new();
+    let began = Instant::now();
     for number in 0..rounds {
+        if longest.is_some_and(|longest| number > 0 && began.elapsed() > longest) {
+            break;
+        }
         samples.push(
             round(number).with_context(|| format!("{name}, round {} of {rounds}", number + 1))?,
         );

@@ -1,8 +1,8 @@
 //! All results of a run, as a table for people and as JSON for later.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     machine::Machine,
@@ -10,10 +10,13 @@ use crate::{
 };
 
 /// What `--json` writes.
-#[derive(Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Report {
     pub(crate) machine: Machine,
     pub(crate) results: Vec<Row>,
+    /// What could not be measured, and why.
+    #[serde(default)]
+    pub(crate) left_out: BTreeMap<String, String>,
 }
 
 const HEAD: [&str; 6] = [
@@ -46,6 +49,9 @@ impl fmt::Display for Report {
                 .collect();
             writeln!(f, "{}", padded.join("  ").trim_end())?;
         }
+        for (what, reason) in &self.left_out {
+            writeln!(f, "left out: {what}: {reason}")?;
+        }
         writeln!(f, "\n{}", self.machine)
     }
 }
@@ -63,7 +69,7 @@ fn cells(row: &Row) -> [String; 6] {
         row.scenario.clone(),
         row.case.clone(),
         row.subject.clone(),
-        row.metric.to_owned(),
+        row.metric.clone(),
         format!(
             "{} {} ({}-{})",
             figure(median),
@@ -76,7 +82,7 @@ fn cells(row: &Row) -> [String; 6] {
 }
 
 /// Three significant digits or more: nobody reads further.
-fn figure(value: f64) -> String {
+pub(crate) fn figure(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),

@@ -2,7 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+/// What the names of our subjects begin with.
+pub(crate) const OURS: &str = "pinhole";
+
+/// The subject that is no contestant, but what the machine can do.
+pub(crate) const CEILING: &str = "ceiling";
 
 /// One figure of one round.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,7 +51,7 @@ impl Sample {
 }
 
 /// A median, and the range that holds eight of ten values.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
     pub(crate) p10: f64,
@@ -53,19 +59,37 @@ pub(crate) struct Spread {
 }
 
 /// A line of the results.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) scenario: String,
     pub(crate) case: String,
     pub(crate) subject: String,
-    pub(crate) metric: &'static str,
-    pub(crate) unit: &'static str,
+    pub(crate) metric: String,
+    pub(crate) unit: String,
     #[serde(flatten)]
     pub(crate) value: Spread,
     /// Rounds that gave a value.
     pub(crate) runs: usize,
     /// Ours divided by theirs, round by round.
     pub(crate) ratio: BTreeMap<String, Spread>,
+}
+
+/// Compares each figure of ours with every other's of the same case and metric, taken in the same round.
+pub(crate) fn compare(samples: Vec<Sample>) -> Vec<Sample> {
+    let all = samples.clone();
+    let same = |a: &Sample, b: &Sample| a.case == b.case && a.metric == b.metric;
+    let is_ours = |sample: &Sample| sample.subject.starts_with(OURS);
+    samples
+        .into_iter()
+        .map(|sample| {
+            let others = all
+                .iter()
+                .filter(|other| is_ours(&sample) && !is_ours(other) && same(other, &sample));
+            others.fold(sample.clone(), |sample, other| {
+                sample.against(&other.subject, other.value)
+            })
+        })
+        .collect()
 }
 
 /// One row per case, subject and metric, in the order of first appearance.
@@ -99,8 +123,8 @@ fn summarise_one(scenario: &str, group: &[&Sample]) -> Option<Row> {
         scenario: scenario.to_owned(),
         case: first.case.clone(),
         subject: first.subject.clone(),
-        metric: first.metric,
-        unit: first.unit,
+        metric: first.metric.to_owned(),
+        unit: first.unit.to_owned(),
         value: spread(group.iter().map(|sample| sample.value).collect())?,
         runs: group.len(),
         ratio: ratios
@@ -139,6 +163,21 @@ mod tests {
         assert_eq!(quantile(&[7.0], 0.9), Some(7.0));
         assert_eq!(quantile(&[1.0, 2.0, 3.0, 4.0], 0.5), Some(2.5));
         assert_eq!(spread(vec![3.0, 1.0, 2.0]).map(|s| s.median), Some(2.0));
+    }
+
+    #[test]
+    fn ours_is_compared_with_each_other_of_its_kind() {
+        let sample =
+            |case: &str, subject: &str, value| Sample::new(case, subject, "rate", "1/s", value);
+        let compared = compare(vec![
+            sample("one", "theirs", 2.0),
+            sample("one", "pinhole xdp", 4.0),
+            sample("two", "theirs", 8.0),
+            sample("one", "pinhole tcx", 3.0),
+        ]);
+        assert_eq!(compared[1].against, [("theirs".to_owned(), 2.0)]);
+        assert_eq!(compared[3].against, [("theirs".to_owned(), 2.0)]);
+        assert!(compared[0].against.is_empty() && compared[2].against.is_empty());
     }
 
     #[test]

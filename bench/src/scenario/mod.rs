@@ -2,21 +2,35 @@
 //! measures every contestant, one right after the other, so that each ratio compares neighbours in
 //! time. A new scenario is a file here and a line in [`all`].
 
+mod ceiling;
+mod flood;
+mod goodput;
+mod guard;
+mod listing;
+mod lock;
+mod open;
 mod pasv;
+mod sessions;
+mod stand;
 mod transfer;
 mod verdict;
 
 use std::{
-    fs::{self, File},
-    io::{self, Read as _},
+    collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
+use ftp_tests::{
+    certificate::{self, Pair},
+    peer::Brand,
+};
 
 use crate::{
+    files::Files,
     row::Sample,
-    server::{Server, pinhole::Pinhole, vsftpd::Vsftpd},
+    server::{Server, peer::Peer, pinhole::Pinhole, unftp::Unftp},
 };
 
 /// Something to measure.
@@ -43,34 +57,48 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(verdict::Verdict),
         Box::new(pasv::Pasv),
         Box::new(transfer::Transfer),
+        Box::new(sessions::Sessions),
+        Box::new(listing::Listing),
+        Box::new(flood::FloodScenario),
+        Box::new(goodput::Goodput),
+        Box::new(open::Open),
+        Box::new(guard::Guard),
     ]
 }
 
-/// What scenarios share: the contestants, and a folder for what they keep.
+/// What scenarios share: the contestants, what is served, and what could not be measured.
 pub(crate) struct Bench {
     pinhole: Pinhole,
     peers: Vec<Box<dyn Server>>,
-    absent: Vec<String>,
-    folder: PathBuf,
+    files: Files,
+    certificate: Pair,
+    /// What was left out, and why.
+    missing: Mutex<BTreeMap<String, String>>,
     quick: bool,
 }
 
 impl Bench {
-    /// Finds the contestants; a peer that cannot be had is named with the reason.
-    pub(crate) fn new(pinhole: PathBuf, folder: PathBuf, quick: bool) -> Result<Self> {
-        let mut peers: Vec<Box<dyn Server>> = Vec::new();
-        let mut absent = Vec::new();
-        match Vsftpd::new(&folder.join("peers")) {
-            Ok(vsftpd) => peers.push(Box::new(vsftpd)),
-            Err(reason) => absent.push(format!("vsftpd: {reason:#}")),
-        }
-        Ok(Self {
+    /// Finds the contestants; a peer that cannot be had is named with the reason. Peers are kept in
+    /// `folder`, what is served in `memory`.
+    pub(crate) fn new(pinhole: PathBuf, folder: &Path, memory: &Path, quick: bool) -> Result<Self> {
+        let bench = Self {
             pinhole: Pinhole::new(pinhole)?,
-            peers,
-            absent,
-            folder,
+            peers: Vec::new(),
+            files: Files::new(memory)?,
+            certificate: certificate::write(memory)?,
+            missing: Mutex::default(),
             quick,
-        })
+        };
+        let debian = Brand::COMMON.map(|brand| (brand.name(), Peer::new(brand).map(boxed)));
+        let unftp = ("libunftp", Unftp::new(folder).map(boxed));
+        let found = debian.into_iter().chain([unftp]);
+        Ok(found.fold(bench, |mut bench, (name, peer)| {
+            match peer {
+                Ok(peer) => bench.peers.push(peer),
+                Err(reason) => bench.leave_out(name, &reason),
+            }
+            bench
+        }))
     }
 
     /// Everyone, ours first.
@@ -90,35 +118,40 @@ impl Bench {
         servers
     }
 
-    /// Peers that cannot be had here, and why.
-    pub(crate) fn absent(&self) -> &[String] {
-        &self.absent
+    /// Ours.
+    pub(crate) fn pinhole(&self) -> &Pinhole {
+        &self.pinhole
+    }
+
+    /// Notes that something cannot be measured, and why; it is said once, and stands in the results.
+    pub(crate) fn leave_out(&self, what: &str, reason: &anyhow::Error) {
+        let reason = format!("{reason:#}").replace(['\r', '\n'], " ");
+        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        if !missing.contains_key(what) {
+            eprintln!("{:>12}  {what}: {reason}", "left out");
+            missing.insert(what.to_owned(), reason);
+        }
+    }
+
+    /// What is left out, and why.
+    pub(crate) fn missing(&self) -> BTreeMap<String, String> {
+        let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        missing.clone()
+    }
+
+    pub(crate) fn files(&self) -> &Files {
+        &self.files
+    }
+
+    pub(crate) fn certificate(&self) -> &Pair {
+        &self.certificate
     }
 
     pub(crate) fn quick(&self) -> bool {
         self.quick
     }
-
-    /// A folder with one file of random bytes of that size, made once and now in the page cache.
-    pub(crate) fn served_file(&self, name: &str, size: u64) -> Result<PathBuf> {
-        let folder = self.folder.join("files");
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let path = folder.join(name);
-        if fs::metadata(&path).map(|metadata| metadata.len()).ok() != Some(size) {
-            eprintln!("{:>12}  {} ({} MiB)", "making", path.display(), size >> 20);
-            random_file(&path, size).with_context(|| format!("cannot write {}", path.display()))?;
-        }
-        let read = File::open(&path).and_then(|mut file| io::copy(&mut file, &mut io::sink()));
-        read.with_context(|| format!("cannot read {}", path.display()))?;
-        Ok(folder)
-    }
 }
 
-fn random_file(path: &Path, size: u64) -> io::Result<()> {
-    let partial = path.with_extension("partial");
-    io::copy(
-        &mut File::open("/dev/urandom")?.take(size),
-        &mut File::create(&partial)?,
-    )?;
-    fs::rename(&partial, path)
+fn boxed(server: impl Server + 'static) -> Box<dyn Server> {
+    Box::new(server)
 }

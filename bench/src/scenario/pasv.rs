@@ -1,19 +1,17 @@
 //! The PASV round trip beside NOOP's: what negotiating a data port costs the client in waiting.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use ftp_tests::lab::{Family, Lab, server_address};
 
-use super::{Bench, Rounds, Scenario};
+use super::{
+    Bench, Rounds, Scenario,
+    stand::{Network, Stand},
+};
 use crate::{
-    client::Client,
-    row::{Sample, quantile},
-    server::{Running, Server, Site},
+    client::{ANONYMOUS, Client},
+    row::{Sample, compare, quantile},
+    server::Server,
 };
 
 /// Commands of each kind that a server answers before it is the next one's turn.
@@ -41,14 +39,12 @@ impl Scenario for Pasv {
     }
 
     fn prepare<'a>(&self, bench: &'a Bench) -> Result<Box<dyn Rounds + 'a>> {
-        let root = bench.served_file("small.bin", 1 << 10)?;
-        Ok(Box::new(Pairs { bench, root }))
+        Ok(Box::new(Pairs { bench }))
     }
 }
 
 struct Pairs<'a> {
     bench: &'a Bench,
-    root: PathBuf,
 }
 
 impl Rounds for Pairs<'_> {
@@ -56,7 +52,12 @@ impl Rounds for Pairs<'_> {
         let turns = if self.bench.quick() { 10 } else { 40 };
         let mut stands = Vec::new();
         for server in self.bench.turn(number) {
-            stands.push(Stand::open(server, &self.root).with_context(|| server.name().to_owned())?);
+            match Connected::open(self.bench, server) {
+                Ok(stand) => stands.push(stand),
+                Err(reason) => self
+                    .bench
+                    .leave_out(&format!("pasv, {}", server.name()), &reason),
+            }
         }
         for turn in 0..=turns {
             for stand in &mut stands {
@@ -65,62 +66,42 @@ impl Rounds for Pairs<'_> {
                     .with_context(|| stand.name.to_owned())?;
             }
         }
-        let times: Vec<_> = stands
-            .iter()
-            .map(|stand| {
-                (
-                    stand.name,
-                    Sorted::new(&stand.noop),
-                    Sorted::new(&stand.pasv),
-                )
-            })
-            .collect();
         let mut samples = Vec::new();
-        for (name, noop, pasv) in &times {
+        for stand in &stands {
+            let (noop, pasv) = (Sorted::new(&stand.noop), Sorted::new(&stand.pasv));
             for (metric, fraction) in [("median", 0.5), ("p99", 0.99)] {
                 let noop = noop.at(fraction)?;
-                samples.push(Sample::new("NOOP", name, metric, "µs", noop));
-                let mut sample = Sample::new("PASV", name, metric, "µs", pasv.at(fraction)?)
-                    .against("own NOOP", noop);
-                for (peer, _, theirs) in times.iter().filter(|(peer, ..)| peer != name) {
-                    sample = sample.against(peer, theirs.at(fraction)?);
-                }
-                samples.push(sample);
+                samples.push(Sample::new("NOOP", stand.name, metric, "µs", noop));
+                samples.push(
+                    Sample::new("PASV", stand.name, metric, "µs", pasv.at(fraction)?)
+                        .against("own NOOP", noop),
+                );
             }
         }
-        Ok(samples)
+        Ok(compare(samples))
     }
 }
 
-/// A running server and a client of it, in a network of their own.
-struct Stand<'a> {
+/// A logged-in client of a running server.
+struct Connected<'a> {
     name: &'a str,
     // Before the server: its session ends when this is closed.
     client: Client,
     noop: Vec<Duration>,
     pasv: Vec<Duration>,
-    _server: Running,
-    _lab: Lab,
+    _stand: Stand<'a>,
 }
 
-impl<'a> Stand<'a> {
-    fn open(server: &'a dyn Server, root: &Path) -> Result<Self> {
-        let lab = Lab::new()?;
-        let listen = SocketAddr::new(server_address(Family::V4), 21);
-        let running = server.start(&Site {
-            namespace: &lab.server,
-            listen,
-            interface: "s0",
-            root,
-        })?;
-        let client = lab.client.run(|| Client::anonymous(listen))??;
+impl<'a> Connected<'a> {
+    fn open(bench: &Bench, server: &'a dyn Server) -> Result<Self> {
+        let stand = Stand::open(bench, server, Network::Veth, false)?;
+        let client = stand.within(|| Client::login(stand.listen, ANONYMOUS, None))?;
         Ok(Self {
             name: server.name(),
             client,
             noop: Vec::new(),
             pasv: Vec::new(),
-            _server: running,
-            _lab: lab,
+            _stand: stand,
         })
     }
 

@@ -1,25 +1,38 @@
-//! Plain downloads of a file in the page cache: how fast a server can give bytes to the kernel.
+//! Transfers of one large file and of many small ones: how fast a server moves bytes, and what of the CPU it
+//! takes to do so.
 
 use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
+    fs::File,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use ftp_tests::namespace::NetNs;
 
-use super::{Bench, Rounds, Scenario};
+use super::{
+    Bench, Rounds, Scenario, ceiling,
+    stand::{Network, Stand, at_once},
+};
 use crate::{
-    client::Client,
-    row::{Sample, quantile},
-    server::{Running, Server, Site},
+    client::{ANONYMOUS, Client, Connector, Source},
+    cpu,
+    files::UPLOADS,
+    row::{CEILING, Sample, compare},
 };
 
-const NAME: &str = "1GiB.bin";
-const SIZE: u64 = 1 << 30;
-
-/// Downloads of each server in a round that count.
-const COUNTED: u32 = 9;
+/// Bytes of the large transfers: without TLS a run of 1 GiB takes a fraction of a second.
+const LARGE: u64 = 1 << 30;
+const LARGE_QUICK_TLS: u64 = 1 << 28;
+/// And of the one before, that does not count.
+const WARM: u64 = 1 << 26;
+/// Many small ones.
+const SMALL: usize = 4 << 10;
+const SMALL_COUNT: u32 = 10_000;
+const SMALL_COUNT_QUICK: u32 = 1_000;
+/// No contestant's small files take longer: what was done by then counts.
+const LONGEST: Duration = Duration::from_secs(15);
+const LONGEST_QUICK: Duration = Duration::from_millis(1500);
+const MANY: &str = "small";
+const STREAMS: [usize; 2] = [1, 8];
 
 /// See [`Scenario::method`].
 pub(crate) struct Transfer;
@@ -30,99 +43,303 @@ impl Scenario for Transfer {
     }
 
     fn method(&self) -> &'static str {
-        "RETR of 1 GiB of random bytes in the page cache, anonymous, over the loopback interface of a network\n\
-         namespace made for each server and round; one stream, TCP congestion control reno on both sides.\n\
-         The servers of a round take turns download by download, and who goes first turns from round to round.\n\
-         CLOCK_MONOTONIC in the client from sending RETR (data connection already open) to reading its 226.\n\
-         The client discards in the kernel (MSG_TRUNC), so the figure is the server's, not that of a client\n\
-         that copies: a real client is slower with either. The first download of each is not counted, a round's\n\
-         figure is the median of the next nine. Pinhole enforces with --attach auto; vsftpd has no lock at\n\
-         all, as it ships."
+        "RETR and STOR over the loopback interface of a network namespace made for each server and round, to and\n\
+         from a tmpfs; TCP congestion control reno on both sides. The servers of a round take turns case by case,\n\
+         and who goes first turns from round to round. 1 GiB (with --quick and TLS 256 MiB) by one stream, or by\n\
+         eight sessions at once with an eighth each; files of 4 KiB (10,000, with --quick 1,000), each with a PASV\n\
+         and a data connection of its own, by one session or eight, for 15 s at most (1.5 s). A shorter transfer\n\
+         of the kind, not counted, goes before each. CLOCK_MONOTONIC: large files from sending RETR or STOR (data\n\
+         connection open, TLS not yet begun on it) to hearing 226; small ones from the first PASV to the last 226;\n\
+         with eight sessions until the last is done.\n\
+         The client is ours and the same for all, its threads on the same cores as the server. Without TLS it\n\
+         copies nothing (MSG_TRUNC, sendfile), so the figure is the server's: a real client is slower with any of\n\
+         them. `ceiling` is that client against a thread of ours that knows no FTP and does nothing but sendfile\n\
+         or discard in the kernel: no server that writes what it gets to a file can reach it. TLS is rustls with\n\
+         AES-128-GCM first and offers to resume the control connection's session; both ends do cryptography on this\n\
+         machine, so a server that is faster than the client shows no more than the client's rate. The client's\n\
+         CPU time says how near: 1 / (s/GB) is the rate at which one of its streams fills a core.\n\
+         CPU time: the server's whole process tree by /proc/PID/task/*/schedstat and, for children that ended,\n\
+         by the clock tick; the client's by CLOCK_PROCESS_CPUTIME_ID; per 10^9 bytes. The kernel charges work of\n\
+         the network stack to whoever runs, on loopback mostly to the sender.\n\
+         Pinhole enforces with --attach auto; the others have no lock at all, as they ship. Logging of transfers\n\
+         is off everywhere. Anonymous sessions; Pinhole's uploads are a password user's, the login is not timed."
     }
 
     fn rounds(&self, quick: bool) -> u32 {
-        if quick { 3 } else { 15 }
+        if quick { 2 } else { 15 }
     }
 
     fn prepare<'a>(&self, bench: &'a Bench) -> Result<Box<dyn Rounds + 'a>> {
-        let root = bench.served_file(NAME, SIZE)?;
-        Ok(Box::new(Pairs { bench, root }))
+        let files = bench.files();
+        for size in [LARGE, LARGE_QUICK_TLS, WARM] {
+            for streams in STREAMS {
+                let each = size / streams as u64;
+                files.random(&each.to_string(), each)?;
+            }
+        }
+        files.many(MANY, SMALL_COUNT, SMALL)?;
+        Ok(Box::new(Pairs { bench }))
     }
+}
+
+/// One thing that each server is asked to do.
+#[derive(Clone, Copy)]
+struct Case {
+    upload: bool,
+    tls: bool,
+    streams: usize,
+    what: What,
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    /// This many bytes in all, one file for each stream.
+    Large(u64),
+    /// This many files in all.
+    Small(u32),
+}
+
+impl Case {
+    fn all(quick: bool) -> Vec<Self> {
+        let mut all = Vec::new();
+        for small in [false, true] {
+            for upload in [false, true] {
+                for tls in [false, true] {
+                    for streams in STREAMS {
+                        let what = match small {
+                            true if quick => What::Small(SMALL_COUNT_QUICK),
+                            true => What::Small(SMALL_COUNT),
+                            false if quick && tls => What::Large(LARGE_QUICK_TLS),
+                            false => What::Large(LARGE),
+                        };
+                        all.push(Self {
+                            upload,
+                            tls,
+                            streams,
+                            what,
+                        });
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    fn name(&self) -> String {
+        let verb = if self.upload { "STOR" } else { "RETR" };
+        let what = match self.what {
+            What::Large(size) => format!("{} MiB", size >> 20),
+            What::Small(count) => format!("{count} x 4 KiB"),
+        };
+        let tls = if self.tls { ", TLS" } else { "" };
+        let streams = match self.streams {
+            1 => "1 stream".to_owned(),
+            many => format!("{many} streams"),
+        };
+        format!("{verb} {what}{tls}, {streams}")
+    }
+}
+
+/// What a case took.
+struct Took {
+    bytes: u64,
+    time: Duration,
+    server: Duration,
+    client: Duration,
 }
 
 struct Pairs<'a> {
     bench: &'a Bench,
-    root: PathBuf,
 }
 
 impl Rounds for Pairs<'_> {
     fn round(&mut self, number: u32) -> Result<Vec<Sample>> {
         let mut stands = Vec::new();
         for server in self.bench.turn(number) {
-            stands.push(Stand::open(server, &self.root).with_context(|| server.name().to_owned())?);
-        }
-        for download in 0..=COUNTED {
-            for stand in &mut stands {
-                let rate = stand.download().with_context(|| stand.name.to_owned())?;
-                if download > 0 {
-                    stand.rates.push(rate);
-                }
+            match Stand::open(self.bench, server, Network::Loopback, true) {
+                Ok(stand) => stands.push((stand, Connector::new()?)),
+                Err(reason) => self
+                    .bench
+                    .leave_out(&format!("transfer, {}", server.name()), &reason),
             }
         }
-        let mut rates = Vec::new();
-        for stand in &mut stands {
-            stand.rates.sort_by(f64::total_cmp);
-            rates.push((
-                stand.name,
-                quantile(&stand.rates, 0.5).context("nothing was measured")?,
-            ));
+        let mut samples = Vec::new();
+        for case in Case::all(self.bench.quick()) {
+            let name = case.name();
+            let mut rates = Vec::new();
+            for (stand, connector) in &stands {
+                let took = self.measure(stand, connector, case);
+                self.bench.files().clear_uploads()?;
+                match took {
+                    Ok(took) => rates.extend(samples_of(&name, stand.server.name(), &took)),
+                    Err(reason) => {
+                        let what = format!("transfer, {name}, {}", stand.server.name());
+                        self.bench.leave_out(&what, &reason);
+                    }
+                }
+            }
+            if let (What::Large(size), false, Some((stand, _))) =
+                (case.what, case.tls, stands.first())
+            {
+                rates.push(self.ceiling(stand, case, &name, size)?);
+            }
+            samples.extend(compare(rates));
         }
-        let sample = |&(name, rate): &(&str, f64)| {
-            let sample = Sample::new("RETR 1 GiB", name, "rate", "MB/s", rate);
-            let peers = rates.iter().filter(|(peer, _)| *peer != name);
-            peers.fold(sample, |sample, (peer, theirs)| {
-                sample.against(peer, *theirs)
-            })
+        Ok(samples)
+    }
+}
+
+fn samples_of(name: &str, server: &str, took: &Took) -> [Sample; 3] {
+    let bytes = took.bytes as f64;
+    let per_gigabyte = |time: Duration| time.as_secs_f64() / (bytes / 1e9);
+    let rate = bytes / 1e6 / took.time.as_secs_f64();
+    [
+        Sample::new(name, server, "rate", "MB/s", rate),
+        Sample::new(
+            name,
+            server,
+            "server CPU",
+            "s/GB",
+            per_gigabyte(took.server),
+        ),
+        Sample::new(
+            name,
+            server,
+            "client CPU",
+            "s/GB",
+            per_gigabyte(took.client),
+        ),
+    ]
+}
+
+impl Pairs<'_> {
+    fn ceiling(&self, stand: &Stand<'_>, case: Case, name: &str, size: u64) -> Result<Sample> {
+        let file = self.file(size / case.streams as u64)?;
+        let each = size / case.streams as u64;
+        let time = stand.within(|| ceiling::plain(&file, each, case.streams, case.upload))?;
+        let rate = size as f64 / 1e6 / time.as_secs_f64();
+        Ok(Sample::new(name, CEILING, "rate", "MB/s", rate))
+    }
+
+    fn file(&self, size: u64) -> Result<File> {
+        let path = self.bench.files().root().join(size.to_string());
+        File::open(&path).with_context(|| format!("cannot open {}", path.display()))
+    }
+
+    fn measure(&self, stand: &Stand<'_>, connector: &Connector, case: Case) -> Result<Took> {
+        let account = match case.upload {
+            true => stand.server.uploader(),
+            false => ANONYMOUS,
         };
-        Ok(rates.iter().map(sample).collect())
+        let tls = case.tls.then_some(connector);
+        let mut sessions = stand.sessions(case.streams, account, tls)?;
+        // The first of each kind pays for what the others find warm.
+        let warm = Case {
+            what: match case.what {
+                What::Large(_) => What::Large(WARM),
+                What::Small(_) => What::Small(case.streams as u32),
+            },
+            ..case
+        };
+        self.run(stand, &mut sessions, warm)?;
+        // Not everybody lets an anonymous session overwrite.
+        self.bench.files().clear_uploads()?;
+        let (server, client) = (stand.running.cpu()?, cpu::own());
+        let (bytes, time) = self.run(stand, &mut sessions, case)?;
+        let took = Took {
+            bytes,
+            time,
+            client: cpu::own().saturating_sub(client),
+            server: stand.running.cpu()?.saturating_sub(server),
+        };
+        for session in sessions {
+            session.quit()?;
+        }
+        Ok(took)
+    }
+
+    /// How many bytes went, in what time.
+    fn run(
+        &self,
+        stand: &Stand<'_>,
+        sessions: &mut [Client],
+        case: Case,
+    ) -> Result<(u64, Duration)> {
+        match case.what {
+            What::Large(size) => self.large(stand, sessions, case.upload, size),
+            What::Small(count) => self.small(stand, sessions, case.upload, count),
+        }
+    }
+
+    fn large(
+        &self,
+        stand: &Stand<'_>,
+        sessions: &mut [Client],
+        upload: bool,
+        size: u64,
+    ) -> Result<(u64, Duration)> {
+        let each = size / sessions.len() as u64;
+        let file = self.file(each)?;
+        let work = |number: usize, client: &mut Client| match upload {
+            true => client.store(&format!("{UPLOADS}/{number}"), Source::File(&file, each)),
+            false => {
+                let (bytes, time) = client.fetch(&format!("RETR {each}\r\n"))?;
+                ensure!(bytes == each, "{bytes} bytes came, the file has {each}");
+                Ok(time)
+            }
+        };
+        let (times, all) = stand.within(|| at_once(sessions, work))?;
+        let time = match times[..] {
+            [only] => only,
+            _ => all,
+        };
+        Ok((size, time))
+    }
+
+    fn small(
+        &self,
+        stand: &Stand<'_>,
+        sessions: &mut [Client],
+        upload: bool,
+        count: u32,
+    ) -> Result<(u64, Duration)> {
+        let each = count / sessions.len() as u32;
+        let content = vec![b'x'; SMALL];
+        let limit = if self.bench.quick() {
+            LONGEST_QUICK
+        } else {
+            LONGEST
+        };
+        let over = Instant::now() + limit;
+        let work = |number: usize, client: &mut Client| {
+            let mut done = 0;
+            while done < each && Instant::now() < over {
+                let file = number as u32 * each + done;
+                if upload {
+                    client.store(&format!("{UPLOADS}/{file}"), Source::Memory(&content))?;
+                } else {
+                    let (bytes, _) = client.fetch(&format!("RETR {MANY}/{file}\r\n"))?;
+                    ensure!(bytes == SMALL as u64, "{bytes} bytes came of 4 KiB");
+                }
+                done += 1;
+            }
+            Ok(u64::from(done))
+        };
+        let (done, time) = stand.within(|| at_once(sessions, work))?;
+        Ok((done.iter().sum::<u64>() * SMALL as u64, time))
     }
 }
 
-/// A running server and a client of it, in a namespace of their own.
-struct Stand<'a> {
-    name: &'a str,
-    namespace: NetNs,
-    // Before the server: its sessions end when this is closed.
-    client: Client,
-    rates: Vec<f64>,
-    _server: Running,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl<'a> Stand<'a> {
-    fn open(server: &'a dyn Server, root: &Path) -> Result<Self> {
-        let namespace = NetNs::new("bench")?;
-        let listen: SocketAddr = ([127, 0, 0, 1], 21).into();
-        let running = server.start(&Site {
-            namespace: &namespace,
-            listen,
-            interface: "lo",
-            root,
-        })?;
-        let client = namespace.run(|| Client::anonymous(listen))??;
-        Ok(Self {
-            name: server.name(),
-            namespace,
-            client,
-            rates: Vec::new(),
-            _server: running,
-        })
-    }
-
-    /// Megabytes (10^6) per second.
-    fn download(&mut self) -> Result<f64> {
-        let client = &mut self.client;
-        let (bytes, time) = self.namespace.run(|| client.discard(NAME))??;
-        ensure!(bytes == SIZE, "{bytes} bytes came, the file has {SIZE}");
-        Ok(bytes as f64 / 1e6 / time.as_secs_f64())
+    #[test]
+    fn each_case_has_a_name_of_its_own() {
+        let names: std::collections::BTreeSet<String> =
+            Case::all(false).iter().map(Case::name).collect();
+        assert_eq!(names.len(), 16);
+        assert!(names.contains("RETR 1024 MiB, TLS, 8 streams"), "{names:?}");
+        assert!(names.contains("STOR 10000 x 4 KiB, 1 stream"), "{names:?}");
     }
 }

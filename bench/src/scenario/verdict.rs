@@ -15,7 +15,7 @@ use ftp_user::pinholes::kernel::{Object, Set, Settings, dry_run::Lock};
 
 use super::{Bench, Rounds, Scenario};
 use crate::{
-    bpf::{Empty, Hook},
+    kernel::{Hook, Program},
     row::Sample,
     server::PASSIVE_PORTS,
 };
@@ -61,7 +61,7 @@ struct Case {
 
 struct Loaded {
     object: Object,
-    hooks: [(&'static str, Lock, Empty); 2],
+    hooks: [(&'static str, Lock, Program); 2],
     cases: Vec<Case>,
     repeat: u32,
     namespace: NetNs,
@@ -123,12 +123,12 @@ impl Loaded {
             (
                 "xdp",
                 Lock::Xdp,
-                Empty::load(Hook::Xdp).context("cannot load an empty XDP program")?,
+                Program::empty(Hook::Xdp).context("cannot load an empty XDP program")?,
             ),
             (
                 "tcx",
                 Lock::Tcx,
-                Empty::load(Hook::Tcx).context("cannot load an empty tcx program")?,
+                Program::empty(Hook::Tcx).context("cannot load an empty tcx program")?,
             ),
         ];
         Ok(Self {
@@ -169,7 +169,7 @@ fn measure(
     object: &mut Object,
     lock: Lock,
     hook: &str,
-    empty: &Empty,
+    empty: &Program,
     case: &Case,
     repeat: u32,
 ) -> Result<[Sample; 2]> {
