@@ -380,7 +380,7 @@ fn names_are_bytes() -> Result<()> {
         made.text()
     );
     ensure!(on_disk(b"\xff\xfe").is_dir());
-    let listing = session.listing("NLST")?;
+    let listing = session.listing("NLST -a")?;
     let mut listed: Vec<&[u8]> = listing
         .split(|byte| *byte == b'\n')
         .filter_map(|line| line.strip_suffix(b"\r"))
