@@ -109,6 +109,18 @@ impl Control {
         Ok(reply)
     }
 
+    /// The next reply must say that a transfer begins: 150, or 125 where the server saw the data
+    /// connection before it answered (RFC 959, section 5.4).
+    pub fn expect_transfer(&mut self) -> Result<()> {
+        let reply = self.reply()?;
+        ensure!(
+            matches!(reply.code, 125 | 150),
+            "expected 125 or 150; the session went:\n{}",
+            self.transcript()
+        );
+        Ok(())
+    }
+
     /// Sends bytes as they are.
     pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
         self.transcript.push(format!("> {}", shown(bytes)));
@@ -248,7 +260,7 @@ impl Control {
         let to = self.passive()?;
         self.send(format!("{command}\r\n").as_bytes())?;
         let mut data = self.data(to)?;
-        self.expect_reply(150)?;
+        self.expect_transfer()?;
         data.write_all(bytes).context("cannot upload")?;
         drop(data);
         self.expect_reply(226).map(drop)
@@ -263,7 +275,7 @@ impl Control {
     pub fn fetch_bytes(&mut self, line: &[u8], to: SocketAddr) -> Result<Vec<u8>> {
         self.send(line)?;
         let mut data = self.data(to)?;
-        self.expect_reply(150)?;
+        self.expect_transfer()?;
         let mut bytes = Vec::new();
         data.read_to_end(&mut bytes).context("cannot download")?;
         // ProFTPD waits for it, before its 226.

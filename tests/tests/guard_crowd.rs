@@ -113,7 +113,7 @@ fn crowd(brand: Brand) -> Result<()> {
         let begun = hole.and_then(|hole| {
             session.send(b"RETR file\r\n")?;
             let data = session.data(hole)?;
-            session.expect_reply(150)?;
+            session.expect_transfer()?;
             Ok(data)
         });
         under_way.wait();
