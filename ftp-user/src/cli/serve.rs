@@ -51,7 +51,7 @@ pub(super) fn run(args: &Args, logging: &Logging) -> anyhow::Result<()> {
         true => server::bind_all(&first.config)?,
         false => given,
     };
-    allow_many_descriptors();
+    allow_many_descriptors(first.config.limits.sessions);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -82,18 +82,37 @@ async fn pinholes(config: &Config) -> anyhow::Result<Pinholes> {
     }
 }
 
-/// A transfer holds three descriptors and more; the usual soft limit, 1024, is there for select(2)
-/// alone.
-fn allow_many_descriptors() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
+/// Raises the limit of open files to what `limits.sessions` may need. The usual soft limit, 1024, is
+/// there for select(2) alone; the hard one is raised where the daemon may.
+fn allow_many_descriptors(sessions: usize) {
+    /// Control connection, root and directory; file, data connection and both ends of a pipe.
+    const EACH: u64 = 7;
+    const OURS: u64 = 256;
+    /// The kernel's own limit, unless fs.nr_open says otherwise.
+    const MOST: u64 = 1 << 20;
+    let wanted = match sessions {
+        0 => MOST,
+        sessions => (sessions as u64 * EACH + OURS).min(MOST),
     };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+    let limit = getrlimit(Resource::Nofile);
+    let raise = |to: Option<u64>| {
+        let raised = Rlimit {
+            current: to,
+            maximum: to,
+        };
+        setrlimit(Resource::Nofile, raised).map(|()| to)
+    };
+    let enough = limit.maximum.is_none_or(|maximum| maximum >= wanted);
+    let now = match enough {
+        true => raise(limit.maximum),
+        false => raise(Some(wanted)).or_else(|_| raise(limit.maximum)),
+    };
+    let now = now.unwrap_or(limit.current);
+    if let Some(now) = now.filter(|now| *now < wanted) {
         tracing::warn!(
-            "the limit of open files stays at {:?}: {error}",
-            limit.current
+            "{now} files may be open (RLIMIT_NOFILE), which is enough for about {} sessions with \
+             transfers; raise it (LimitNOFILE= in a systemd unit), or lower limits.sessions",
+            now / EACH
         );
     }
 }
