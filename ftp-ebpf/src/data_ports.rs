@@ -13,8 +13,7 @@ use aya_ebpf::{
 };
 use ftp_ebpf::{
     abi::{
-        Claim, ClientMask, Data, DataPort, Event, EventKind, Pinhole, PinholeKey, Ports, Tuple,
-        policy,
+        Claim, ClientMask, Data, DataPort, EventKind, Pinhole, PinholeKey, Ports, Tuple, policy,
     },
     guard::{self, Birth, Listener, Tally},
     reason::Reason,
@@ -22,7 +21,7 @@ use ftp_ebpf::{
 
 use crate::{
     guard_maps::{DATA_PORT_COUNTS, DATA_PORTS, LAST_READ, RANGE, SEEDED, TALLIES, has_port},
-    maps::{CLIENT_MASK_V4, CLIENT_MASK_V6, EVENTS, PINHOLES, PORTS},
+    maps::{CLIENT_MASK_V4, CLIENT_MASK_V6, PINHOLES, PORTS},
     report, sockets,
 };
 
@@ -86,7 +85,7 @@ pub(crate) fn listening(socket: u64, listener: &Listener) {
                 client_port_be: 0,
                 server_port_be: key.port_be,
             };
-            send(EventKind::Opened, Reason::PinholeSyn as u32, session, tuple);
+            report::send(EventKind::Opened, Reason::PinholeSyn as u32, session, tuple);
         }
         Err(error) => {
             let why = if error == -EEXIST {
@@ -123,7 +122,7 @@ fn settle(socket: u64, listener: &Listener, key: &PinholeKey, session: u64, tall
             ..Tuple::default()
         };
         let process = bpf_get_current_pid_tgid() & !0xffff_ffff;
-        send(EventKind::Unresolved, tally as u32, process, tuple);
+        report::send(EventKind::Unresolved, tally as u32, process, tuple);
     }
 }
 
@@ -177,7 +176,7 @@ pub(crate) fn accepted(socket: u64, tuple: &Tuple) {
     let port = u16::from_be(tuple.server_port_be);
     if sockets::is_control_port(port) {
         if sockets::is_in_namespace(socket) {
-            send(EventKind::Arrived, 0, 0, *tuple);
+            report::send(EventKind::Arrived, 0, 0, *tuple);
         }
         return;
     }
@@ -279,23 +278,6 @@ fn count(tally: Tally) {
         // SAFETY: this CPU's own slot of the map.
         unsafe { *count += 1 };
     }
-}
-
-#[inline(always)]
-fn send(kind: EventKind, reason: u32, session: u64, tuple: Tuple) {
-    let Some(mut entry) = EVENTS.reserve::<Event>(0) else {
-        return;
-    };
-    entry.write(Event {
-        // SAFETY: no arguments.
-        time_ns: unsafe { bpf_ktime_get_ns() },
-        session,
-        kind: kind as u32,
-        reason,
-        tuple,
-        zero: 0,
-    });
-    entry.submit(0);
 }
 
 /// Adds, and returns what was there before.

@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_log_ebpf::debug;
 use ftp_ebpf::{
-    abi::{Event, EventKind},
+    abi::{Event, EventKind, Tuple},
     decide::Outcome,
     packet::{self, LinkLayer},
     reason::Reason,
@@ -55,18 +55,7 @@ pub(crate) fn spend_denial() -> bool {
 pub(crate) fn tell(frame: &Direct, link: LinkLayer, reason: u32, session: u64) {
     let kind = Reason::from_u32(reason).map_or(EventKind::Denied, Outcome::kind);
     let tuple = packet::tuple_of(frame, link);
-    if let Some(mut entry) = EVENTS.reserve::<Event>(0) {
-        entry.write(Event {
-            // SAFETY: no arguments.
-            time_ns: unsafe { bpf_ktime_get_ns() },
-            session,
-            kind: kind as u32,
-            reason,
-            tuple,
-            zero: 0,
-        });
-        entry.submit(0);
-    }
+    send(kind, reason, session, tuple);
     debug!(
         (),
         "reason {} port {} client port {} session {}",
@@ -75,4 +64,22 @@ pub(crate) fn tell(frame: &Direct, link: LinkLayer, reason: u32, session: u64) {
         u16::from_be(tuple.client_port_be),
         session,
     );
+}
+
+/// Sends an event; where there is no room, userspace has fallen behind and misses it.
+#[inline(always)]
+pub(crate) fn send(kind: EventKind, reason: u32, session: u64, tuple: Tuple) {
+    let Some(mut entry) = EVENTS.reserve::<Event>(0) else {
+        return;
+    };
+    entry.write(Event {
+        // SAFETY: no arguments.
+        time_ns: unsafe { bpf_ktime_get_ns() },
+        session,
+        kind: kind as u32,
+        reason,
+        tuple,
+        zero: 0,
+    });
+    entry.submit(0);
 }
