@@ -5,6 +5,8 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 
+use crate::wait;
+
 /// Bytes that no two places in a file share by chance, the same for the same `seed`. They include
 /// every value, so CR, LF, NUL and IAC, which an ASCII or telnet conversion would damage.
 pub fn noise(seed: u64, len: usize) -> Vec<u8> {
@@ -34,6 +36,14 @@ pub fn hash(bytes: &[u8]) -> String {
 pub fn ensure_same(path: &Path, expected: &[u8]) -> Result<()> {
     let found = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     ensure_equal(&path.display().to_string(), &found, expected)
+}
+
+/// The same for an upload: its client may be gone before the server has written the last byte.
+pub fn ensure_stored(path: &Path, expected: &[u8]) -> Result<()> {
+    wait::until("the upload is as long as it should be", || {
+        fs::metadata(path).is_ok_and(|file| file.len() == expected.len() as u64)
+    })?;
+    ensure_same(path, expected)
 }
 
 /// Fails unless `found` is exactly `expected`; says where they part.

@@ -1,7 +1,7 @@
 //! Real clients do what their users do, over every kind of data connection they can be made to
 //! use: files arrive whole both ways, listings show what is there, broken transfers go on.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use ftp_tests::{
@@ -10,7 +10,6 @@ use ftp_tests::{
     lab::Family,
     need_root,
     site::{self, PASSWORD, Site, USER},
-    wait,
 };
 
 /// More than a socket buffer holds, and no multiple of any block size.
@@ -80,7 +79,7 @@ impl Scene {
             remote: &up,
         };
         self.perform(client, &login, &task)?;
-        self.ensure_stored(&remote.join(&up), &content)?;
+        files::ensure_stored(&remote.join(&up), &content)?;
 
         let half = format!("{tag}.half");
         fs::write(remote.join(&half), &content[..BROKE_AT])?;
@@ -90,7 +89,7 @@ impl Scene {
             held: BROKE_AT as u64,
         };
         let said = self.perform(client, &login, &task)?;
-        self.ensure_stored(&remote.join(&half), &content)?;
+        files::ensure_stored(&remote.join(&half), &content)?;
         ensure!(
             said.contains(&format!("REST {BROKE_AT}")) || said.contains("APPE "),
             "the upload was not resumed:\n{said}"
@@ -110,14 +109,6 @@ impl Scene {
             );
         }
         Ok(())
-    }
-
-    /// A client may be gone before the server has written the last byte.
-    fn ensure_stored(&self, path: &Path, content: &[u8]) -> Result<()> {
-        wait::until("the upload is as long as it should be", || {
-            fs::metadata(path).is_ok_and(|file| file.len() == content.len() as u64)
-        })?;
-        files::ensure_same(path, content)
     }
 
     fn exercise_all(&self, client: &dyn Client) -> Result<()> {

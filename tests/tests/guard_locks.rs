@@ -218,14 +218,13 @@ fn receive(session: &Control, hole: std::net::SocketAddr) -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_listen_that_fails_takes_no_pinhole_away() -> Result<()> {
-    need_root!();
-    let guarded = Scene::of(Brand::Scripted).start()?;
+/// What the scripted server listens on by `command` is its client's alone, serves it, and is nobody's
+/// once it is closed.
+fn ensure_guarded_until_closed(guarded: &Guarded<'_>, command: &str) -> Result<()> {
     let wire = guarded.lab.client_wire()?;
     for family in Family::BOTH {
         let mut session = guarded.scripted(family, 0)?;
-        session.expect("TWICE 30000", 200)?;
+        session.expect(command, 200)?;
         let hole = (lab::server_address(family), FIRST).into();
         guarded.ensure_only(family, 0, hole)?;
         guarded.ensure_shut(&wire, 1, hole)?;
@@ -234,9 +233,16 @@ fn a_listen_that_fails_takes_no_pinhole_away() -> Result<()> {
         session.expect_reply(200)?;
         session.expect("CLOSE", 200)?;
         guarded.until_no_pinhole()?;
-        until_free(&guarded, &wire, hole)?;
+        until_free(guarded, &wire, hole)?;
     }
     Ok(())
+}
+
+#[test]
+fn a_listen_that_fails_takes_no_pinhole_away() -> Result<()> {
+    need_root!();
+    let guarded = Scene::of(Brand::Scripted).start()?;
+    ensure_guarded_until_closed(&guarded, "TWICE 30000")
 }
 
 #[test]
@@ -272,21 +278,7 @@ fn multipath_tcp_listeners_are_guarded() -> Result<()> {
         ..Scene::of(Brand::Scripted)
     }
     .start_in(lab)?;
-    let wire = guarded.lab.client_wire()?;
-    for family in Family::BOTH {
-        let mut session = guarded.scripted(family, 0)?;
-        session.expect("MPTCP 30000", 200)?;
-        let hole = (lab::server_address(family), FIRST).into();
-        guarded.ensure_only(family, 0, hole)?;
-        guarded.ensure_shut(&wire, 1, hole)?;
-        session.send(b"SERVE\r\n")?;
-        receive(&session, hole)?;
-        session.expect_reply(200)?;
-        session.expect("CLOSE", 200)?;
-        guarded.until_no_pinhole()?;
-        until_free(&guarded, &wire, hole)?;
-    }
-    Ok(())
+    ensure_guarded_until_closed(&guarded, "MPTCP 30000")
 }
 
 #[test]

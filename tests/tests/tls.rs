@@ -1,7 +1,7 @@
 //! FTPS with real clients: both versions of TLS, files whole both ways through pinholes that no
 //! firewall could have read off the control connection, and refusals as clients see them.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use ftp_tests::{
@@ -66,18 +66,10 @@ impl Scene {
             remote: &format!("{tag}.up"),
         };
         self.perform(client, login, &task)?;
-        self.ensure_stored(&self.site.path(format!("{tag}.up")), &content)?;
+        files::ensure_stored(&self.site.path(format!("{tag}.up")), &content)?;
         let listing = self.perform(client, login, &Task::List { folder: "." })?;
         ensure!(listing.contains(&format!("{tag}.up")), "{listing}");
         Ok(())
-    }
-
-    /// A client may be gone before the server has written the last byte.
-    fn ensure_stored(&self, path: &Path, content: &[u8]) -> Result<()> {
-        wait::until("the upload is as long as it should be", || {
-            fs::metadata(path).is_ok_and(|file| file.len() == content.len() as u64)
-        })?;
-        files::ensure_same(path, content)
     }
 
     fn exercise_all(&self, client: &dyn Client) -> Result<()> {
