@@ -247,8 +247,7 @@ impl Tuple {
     }
 
     /// Whether both are the same, compared word by word. A comparison of the whole becomes loads of
-    /// eight bytes on this target, which wait for the two stores of four that they need: five
-    /// nanoseconds for every packet of a connection.
+    /// eight bytes on this target, which wait for the two stores of four that they need.
     #[inline(always)]
     pub const fn is(&self, other: &Self) -> bool {
         let (a, b) = (&self.client.0, &other.client.0);

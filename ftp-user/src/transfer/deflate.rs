@@ -1,7 +1,7 @@
 //! MODE Z (draft-preston-ftpext-deflate-04): what is sent goes out as one zlib stream, RFC 1950.
 //!
-//! flate2 with zlib-rs: zlib itself in Rust, at zlib-ng's speed. The safer miniz_oxide needs two to
-//! three times as long for the same bytes, and compressing is what a transfer in this mode waits for.
+//! flate2 with zlib-rs: zlib itself in Rust, made for speed, and compressing is what a transfer in this
+//! mode waits for.
 
 use super::error::TransferError;
 use super::secure::{FileBytes, Ready};
