@@ -2,7 +2,7 @@
 //! negotiated them.
 //!
 //! Who may know whom: `main` → `cli` → `server` → `session` → {`negotiate`, `transfer`, `digest`,
-//! `auth`, `vfs`, `tls`, `generation`}; `auth` → `vfs`; `negotiate` → `pinholes` → the layout shared
+//! `auth`, `vfs`, `tls`, `generation`, `disk`}; `auth` → `vfs`; `transfer` → `disk`; `negotiate` → `pinholes` → the layout shared
 //! with the kernel half. `proto` is pure: no sockets, no clock, no tokio. Only `pinholes` knows of
 //! eBPF.
 
@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod digest;
+pub mod disk;
 pub mod generation;
 pub mod hosts;
 pub mod negotiate;

@@ -56,7 +56,8 @@ pub(super) fn run(args: &Args, logging: &Logging) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;
-    runtime.block_on(serve(source, first, listeners))
+    // On a worker, not on this thread: with each session it would have to be woken besides.
+    runtime.block_on(async { tokio::spawn(serve(source, first, listeners)).await? })
 }
 
 async fn serve(source: Source, first: Generation, listeners: Vec<Listener>) -> anyhow::Result<()> {

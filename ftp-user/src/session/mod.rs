@@ -30,6 +30,7 @@ mod tests;
 use crate::auth::Failures;
 use crate::config::TlsPolicy;
 use crate::control::{Control, ControlError};
+use crate::disk;
 use crate::generation::{Generation, Newest};
 use crate::negotiate::Negotiated;
 use crate::pinholes::{Pinholes, SessionId};
@@ -234,13 +235,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
     }
 
-    /// Does file work of the user's on a blocking thread.
+    /// Does file work of the user's.
     async fn on_disk<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Vfs) -> Result<T, VfsError> + Send + 'static,
     ) -> Result<T, Reply> {
         let tree = self.user()?.tree.clone();
-        match tokio::task::spawn_blocking(move || tree.act(work)).await {
+        // Where files are counted, work may wait for a count of the whole tree.
+        let counts = tree.counts();
+        let work = move || tree.act(work);
+        let done = match counts {
+            true => tokio::task::spawn_blocking(work).await,
+            false => disk::run(work).await,
+        };
+        match done {
             Ok(done) => done.map_err(|error| {
                 tracing::debug!(session = self.id, %error, "refused by the file system");
                 outcome::of_vfs_error(&error)

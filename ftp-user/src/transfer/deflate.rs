@@ -73,6 +73,10 @@ impl<P: Produce> Produce for Deflated<P> {
         self.at += usize::try_from(taken).unwrap_or_default();
         Ok(status != Status::StreamEnd)
     }
+
+    fn computes(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

@@ -5,11 +5,12 @@ use super::error::TransferError;
 use super::step::{Job, Moved, run};
 use super::store::{Received, Store};
 use crate::vfs::Upload;
+use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
-use rustix::net::RecvFlags;
+use rustix::net::{RecvFlags, recv};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 
 /// The pipe between socket and file: as much as an unprivileged pipe may hold. With less, each
@@ -67,13 +68,20 @@ impl Job for SpliceFile {
         Direction::In
     }
 
-    fn attempt(&mut self, link: &Link) -> Result<Moved, TransferError> {
+    fn computes(&self) -> bool {
+        false
+    }
+
+    fn attempt(&mut self, link: &Link, most: usize) -> Result<Moved, TransferError> {
+        if most < PIPE && self.pipe.is_none() {
+            return self.copy(link, most);
+        }
         let (out, into) = match &mut self.pipe {
             Some(pipe) => pipe,
             none => none.insert(pipe().map_err(TransferError::Write)?),
         };
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
-        let most = link.portion(PIPE);
+        let most = link.portion(PIPE.min(most));
         let taken = match splice(&link.socket, None, into, None, most, flags) {
             Ok(0) => return Ok(Moved::End),
             Ok(taken) => taken,
@@ -89,6 +97,24 @@ impl Job for SpliceFile {
             true => Moved::End,
             false => Moved::Some(taken as u64),
         })
+    }
+}
+
+impl SpliceFile {
+    /// Without the pipe, which is not worth its while for what there may be.
+    fn copy(&mut self, link: &Link, most: usize) -> Result<Moved, TransferError> {
+        let mut bytes = Vec::with_capacity(link.portion(most));
+        match recv(&link.socket, spare_capacity(&mut bytes), RecvFlags::empty()) {
+            Ok((_, 0)) => return Ok(Moved::End),
+            Ok(_) => {}
+            Err(Errno::AGAIN) => return Ok(Moved::Blocked),
+            Err(Errno::INTR) => return Ok(Moved::Some(0)),
+            Err(error) => return Err(TransferError::Connection(error.into())),
+        }
+        link.monitor.add(bytes.len());
+        let stored = self.upload.store(bytes.len(), |file| file.write_all(&bytes));
+        stored.map_err(TransferError::Write)?;
+        Ok(Moved::Some(bytes.len() as u64))
     }
 }
 
@@ -132,9 +158,14 @@ impl Job for CopyFile {
         Direction::In
     }
 
-    fn attempt(&mut self, link: &Link) -> Result<Moved, TransferError> {
-        self.buffer.resize(link.portion(self.store.appetite()), 0);
-        let taken = match rustix::net::recv(&link.socket, &mut self.buffer[..], RecvFlags::empty())
+    fn computes(&self) -> bool {
+        self.store.computes()
+    }
+
+    fn attempt(&mut self, link: &Link, most: usize) -> Result<Moved, TransferError> {
+        let most = self.store.appetite().min(most);
+        self.buffer.resize(link.portion(most), 0);
+        let taken = match recv(&link.socket, &mut self.buffer[..], RecvFlags::empty())
         {
             Ok((0, _)) => {
                 self.store.finish()?;

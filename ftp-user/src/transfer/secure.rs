@@ -112,7 +112,11 @@ impl Job for Handshake {
         }
     }
 
-    fn attempt(&mut self, link: &Link) -> Result<Moved, TransferError> {
+    fn computes(&self) -> bool {
+        false
+    }
+
+    fn attempt(&mut self, link: &Link, _most: usize) -> Result<Moved, TransferError> {
         // What TLS 1.3 has to say after a handshake are tickets, and they can wait: see `Receive`.
         let is_over = !self.tls.is_handshaking();
         if is_over && self.tls.protocol_version() == Some(ProtocolVersion::TLSv1_3) {
@@ -149,7 +153,12 @@ impl<P: Produce> Job for Send<P> {
         Direction::Out
     }
 
-    fn attempt(&mut self, link: &Link) -> Result<Moved, TransferError> {
+    fn computes(&self) -> bool {
+        self.producer.computes()
+    }
+
+    // What is produced in one go is little, or computes.
+    fn attempt(&mut self, link: &Link, _most: usize) -> Result<Moved, TransferError> {
         if self.tls.wants_write() {
             return moved(self.tls.write_tls(&mut &*link.socket));
         }
@@ -200,6 +209,11 @@ impl Produce for FileBytes {
             Err(error) => return Err(TransferError::Read(error.into())),
         }
         Ok(self.range.start < self.range.end)
+    }
+
+    // It makes large pieces of what is to be encrypted or compressed.
+    fn computes(&self) -> bool {
+        true
     }
 }
 
@@ -262,7 +276,11 @@ impl Job for Receive {
         }
     }
 
-    fn attempt(&mut self, link: &Link) -> Result<Moved, TransferError> {
+    fn computes(&self) -> bool {
+        self.store.computes()
+    }
+
+    fn attempt(&mut self, link: &Link, most: usize) -> Result<Moved, TransferError> {
         if self.closed {
             if !self.tls.wants_write() {
                 return Ok(Moved::End);
@@ -277,7 +295,7 @@ impl Job for Receive {
         self.decrypt(link)?;
         let mut taken = 0;
         if !self.closed {
-            let most = link.portion(self.store.appetite());
+            let most = link.portion(self.store.appetite().min(most));
             self.records.resize(most, 0);
             taken = match rustix::net::recv(&link.socket, &mut self.records[..], RecvFlags::empty())
             {

@@ -45,15 +45,24 @@ pub async fn send_bytes(
     Ok(())
 }
 
-/// Makes bytes to send, on a blocking thread.
+/// Makes bytes to send; may wait for a disk.
 pub trait Produce: Send + 'static {
     /// Appends bytes to `out`, some ten KiB at most, and says whether there are more to come.
     fn produce(&mut self, out: &mut Vec<u8>) -> Result<bool, TransferError>;
+
+    /// Whether that takes computing rather than reading.
+    fn computes(&self) -> bool {
+        false
+    }
 }
 
 impl<P: Produce + ?Sized> Produce for Box<P> {
     fn produce(&mut self, out: &mut Vec<u8>) -> Result<bool, TransferError> {
         (**self).produce(out)
+    }
+
+    fn computes(&self) -> bool {
+        (**self).computes()
     }
 }
 
@@ -140,13 +149,17 @@ impl Job for SendFile {
         Direction::Out
     }
 
-    fn attempt(&mut self, link: &Link) -> Result<Moved, TransferError> {
+    fn computes(&self) -> bool {
+        false
+    }
+
+    fn attempt(&mut self, link: &Link, most: usize) -> Result<Moved, TransferError> {
         let left = self.range.end.saturating_sub(self.range.start);
         if left == 0 {
             return Ok(Moved::End);
         }
         let count = usize::try_from(left.min(SENDFILE_CHUNK)).unwrap_or(usize::MAX);
-        let count = link.portion(count);
+        let count = link.portion(count.min(most));
         let offset = &mut self.range.start;
         match rustix::fs::sendfile(&link.socket, &self.file, Some(offset), count) {
             Ok(0) => Err(TransferError::Shrunk),
@@ -177,7 +190,12 @@ impl<P: Produce> Job for SendProduced<P> {
         Direction::Out
     }
 
-    fn attempt(&mut self, link: &Link) -> Result<Moved, TransferError> {
+    fn computes(&self) -> bool {
+        self.producer.computes()
+    }
+
+    // What is produced in one go is little.
+    fn attempt(&mut self, link: &Link, _most: usize) -> Result<Moved, TransferError> {
         if self.sent == self.buffer.len() {
             self.buffer.clear();
             self.sent = 0;

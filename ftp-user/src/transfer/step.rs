@@ -1,15 +1,39 @@
-//! Steps: what a transfer does on a blocking thread before it makes room for others.
+//! Steps: what a transfer does in one go before it makes room for others, on its session's worker or
+//! on a blocking thread.
 
 use super::connection::{DataConnection, Direction, Link};
 use super::error::TransferError;
+use crate::disk;
 use std::time::{Duration, Instant};
 
-/// How long one step may hold its thread. Transfers take turns: with more of them than threads,
-/// each waits a few of these.
-const STEP: Duration = Duration::from_millis(100);
-/// How long a thread waits for a client that has kept up so far. Shorter than a hop through the
-/// reactor is worth on a busy link; a client that is slower than that is the reactor's to wait for.
-const PATIENCE: Duration = Duration::from_millis(20);
+/// What one step may take of the thread that it runs on.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// Most bytes in one attempt.
+    most: usize,
+    /// No other attempt after so many bytes, or so much time.
+    bytes: u64,
+    time: Duration,
+    /// How long to wait for a client that has kept up so far.
+    patience: Duration,
+}
+
+/// On the session's own worker: small files, and whatever a slow client takes at a time.
+const WORKER: Limits = Limits {
+    most: 64 << 10,
+    bytes: 64 << 10,
+    time: Duration::from_millis(1),
+    patience: Duration::ZERO,
+};
+/// On a blocking thread. Transfers take turns: with more of them than threads, each waits a few of
+/// these. The patience is shorter than a hop through the reactor is worth on a busy link; a client
+/// that is slower than that is the reactor's to wait for.
+const THREAD: Limits = Limits {
+    most: usize::MAX,
+    bytes: u64::MAX,
+    time: Duration::from_millis(100),
+    patience: Duration::from_millis(20),
+};
 /// A client that took so much in one step is worth a thread's patience again.
 const QUICK: u64 = 1 << 20;
 
@@ -27,7 +51,11 @@ pub(super) enum Moved {
 pub(super) trait Job: Send + 'static {
     /// Which way the next bytes go: what to wait for when the client is not ready.
     fn direction(&self) -> Direction;
-    fn attempt(&mut self, link: &Link) -> Result<Moved, TransferError>;
+    /// Whether an attempt may take long although the disk does not: compression, or encryption of
+    /// more than a little.
+    fn computes(&self) -> bool;
+    /// Moves `most` bytes at the most.
+    fn attempt(&mut self, link: &Link, most: usize) -> Result<Moved, TransferError>;
 }
 
 enum Step {
@@ -43,18 +71,32 @@ pub(super) async fn run<J: Job>(
     connection: &DataConnection,
     mut job: J,
 ) -> Result<J, TransferError> {
-    let mut patience = PATIENCE;
+    let mut limits = THREAD;
     // What earlier transfers owe.
     connection.pause(connection.link().paid(0)).await?;
     loop {
-        let link = connection.link().clone();
-        let work = move || {
-            let step = step(&mut job, &link, &mut patience);
-            (job, patience, step)
+        let mut done = match job.computes() {
+            true => Step::More,
+            false => step_here(&mut job, connection.link())?,
         };
-        let step;
-        (job, patience, step) = tokio::task::spawn_blocking(work).await?;
-        match step? {
+        while let Step::More = done {
+            let link = connection.link().clone();
+            let work = move || {
+                let mut moved = 0;
+                let done = step(&mut job, &link, limits, &mut moved);
+                (job, moved, done)
+            };
+            let (moved, stepped);
+            (job, moved, stepped) = tokio::task::spawn_blocking(work).await?;
+            done = stepped?;
+            if let Step::Blocked = done {
+                limits.patience = match moved >= QUICK {
+                    true => THREAD.patience,
+                    false => Duration::ZERO,
+                };
+            }
+        }
+        match done {
             Step::End => return Ok(job),
             Step::More => {}
             Step::Ahead(wait) => connection.pause(wait).await?,
@@ -63,11 +105,24 @@ pub(super) async fn run<J: Job>(
     }
 }
 
-fn step<J: Job>(job: &mut J, link: &Link, patience: &mut Duration) -> Result<Step, TransferError> {
+/// A step on this worker, if there may be one now.
+fn step_here<J: Job>(job: &mut J, link: &Link) -> Result<Step, TransferError> {
+    match disk::enter() {
+        Some(_visit) => step(job, link, WORKER, &mut 0),
+        None => Ok(Step::More),
+    }
+}
+
+/// Attempts within limits. Adds what was moved to `total`.
+fn step<J: Job>(
+    job: &mut J,
+    link: &Link,
+    limits: Limits,
+    total: &mut u64,
+) -> Result<Step, TransferError> {
     let started = Instant::now();
-    let mut total = 0;
     loop {
-        let moved = job.attempt(link);
+        let moved = job.attempt(link, limits.most);
         // Asked after the attempt: a shut socket makes it look like an error, or like the end.
         if link.monitor.is_aborted() {
             return Err(TransferError::Aborted);
@@ -75,27 +130,23 @@ fn step<J: Job>(job: &mut J, link: &Link, patience: &mut Duration) -> Result<Ste
         match moved? {
             Moved::End => return Ok(Step::End),
             Moved::Some(bytes) => {
-                total += bytes;
+                *total += bytes;
                 let wait = link.paid(bytes);
                 if !wait.is_zero() {
                     return Ok(Step::Ahead(wait));
                 }
             }
             Moved::Blocked => {
-                if total >= QUICK {
-                    *patience = PATIENCE;
-                }
-                let ready = !patience.is_zero()
+                let ready = !limits.patience.is_zero()
                     && link
-                        .is_ready(job.direction(), *patience)
+                        .is_ready(job.direction(), limits.patience)
                         .map_err(TransferError::Connection)?;
                 if !ready {
-                    *patience = Duration::ZERO;
                     return Ok(Step::Blocked);
                 }
             }
         }
-        if started.elapsed() >= STEP {
+        if *total >= limits.bytes || started.elapsed() >= limits.time {
             return Ok(Step::More);
         }
     }

@@ -68,6 +68,11 @@ impl Store {
         }
     }
 
+    /// Whether that takes computing rather than writing.
+    pub(super) fn computes(&self) -> bool {
+        self.inflate.is_some()
+    }
+
     /// Takes the next bytes.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(), TransferError> {
         let Store {

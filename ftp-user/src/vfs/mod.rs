@@ -68,6 +68,11 @@ impl Tree {
         Ok(tree)
     }
 
+    /// Whether there is a quota, so that work on the tree may have to wait for a count of all of it.
+    pub fn counts(&self) -> bool {
+        self.vfs.rules().quota.is_some()
+    }
+
     /// Does work on the tree as its account.
     pub fn act<T>(&self, work: impl FnOnce(&Vfs) -> Result<T, VfsError>) -> Result<T, VfsError> {
         let worn = wear(&self.vfs.credentials).map_err(VfsError::Credentials)?;
