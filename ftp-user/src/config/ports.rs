@@ -75,6 +75,14 @@ impl PortSet {
         self.iter().find(|&port| !other.contains(port))
     }
 
+    /// Those that are not in `other`, if there are any.
+    pub fn without(&self, other: &PortSet) -> Option<PortSet> {
+        let left = subtract(self.ranges.to_vec(), &other.ranges);
+        (!left.is_empty()).then(|| PortSet {
+            ranges: left.into_boxed_slice(),
+        })
+    }
+
     /// The port with `index` ports below it, or `None` beyond the last.
     pub fn nth(&self, mut index: usize) -> Option<u16> {
         for &range in &self.ranges {

@@ -13,6 +13,8 @@ use rtnetlink::packet_route::{
     },
 };
 
+use crate::config::PortSet;
+
 /// A network interface.
 #[derive(Clone, Debug)]
 pub(super) struct Link {
@@ -114,6 +116,13 @@ pub(super) fn forwards() -> Result<bool, HostError> {
         }
     };
     Ok(any("ipv4")? || any("ipv6")?)
+}
+
+/// The ports that the kernel chooses from for this host's own connections (both protocols').
+pub(super) fn ephemeral_ports() -> Option<PortSet> {
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let mut ends = range.split_whitespace().map(str::parse);
+    PortSet::range(ends.next()?.ok()?..=ends.next()?.ok()?)
 }
 
 fn any_interface_forwards(conf: &Path) -> io::Result<bool> {

@@ -107,7 +107,8 @@ impl Kernel {
             port: config.passive.port_timeout,
         };
         let ports = config.passive.ports.clone();
-        let table = Table::new(ports, settings.client_mask, timing, Box::new(store));
+        let (ephemeral, mask) = (host::ephemeral_ports(), settings.client_mask);
+        let table = Table::new(ports, ephemeral, mask, timing, Box::new(store));
 
         for listener in acceptor::listen(&mut object.listeners()?, &config.passive.ports)? {
             let table = Arc::clone(&table);

@@ -44,6 +44,8 @@ pub(super) struct Timing {
 /// All waiting pinholes.
 pub(super) struct Table {
     ports: PortSet,
+    /// Where this host's own connections come from.
+    ephemeral: Option<PortSet>,
     mask: ClientMask,
     timing: Timing,
     inner: Mutex<Inner>,
@@ -83,6 +85,7 @@ pub(in crate::pinholes) struct Hole {
 impl Table {
     pub(super) fn new(
         ports: PortSet,
+        ephemeral: Option<PortSet>,
         mask: ClientMask,
         timing: Timing,
         store: Box<dyn Store>,
@@ -99,6 +102,7 @@ impl Table {
         };
         Arc::new(Self {
             ports,
+            ephemeral,
             mask,
             timing,
             inner: Mutex::new(inner),
@@ -118,9 +122,11 @@ impl Table {
         server: IpAddr,
         ports: Option<&PortSet>,
     ) -> Result<Hole, OpenError> {
+        let ports = ports.unwrap_or(&self.ports);
+        let apart = (client == server).then(|| self.apart(ports)).flatten();
+        let ports = apart.as_ref().unwrap_or(ports);
         let client = self.mask.apply(client.into());
         let server = Address::from(server);
-        let ports = ports.unwrap_or(&self.ports);
         let give_up = Instant::now() + self.timing.port;
         loop {
             // Made before the look, so that a release in between is not missed.
@@ -171,6 +177,12 @@ impl Table {
                 inner.remove(&key, Some(id));
             }
         }
+    }
+
+    /// Those of `ports` for a client on this very address. Nothing is bound to a passive port, so the
+    /// client's kernel might choose the same one for its end, and connect the client with itself.
+    fn apart(&self, ports: &PortSet) -> Option<PortSet> {
+        ports.without(self.ephemeral.as_ref()?)
     }
 
     fn free_ports(&self, client: Address, server: Address) -> Arc<Semaphore> {

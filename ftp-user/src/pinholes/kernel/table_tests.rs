@@ -53,8 +53,9 @@ const SERVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 99));
 fn table(ports: &str, timing: Timing) -> (Arc<Table>, Shared) {
     let store = Shared::default();
     let ports = ports.parse().unwrap();
+    let ephemeral = "32768-60999".parse().ok();
     (
-        Table::new(ports, ClientMask::EXACT, timing, Box::new(store.clone())),
+        Table::new(ports, ephemeral, ClientMask::EXACT, timing, Box::new(store.clone())),
         store,
     )
 }
@@ -265,4 +266,15 @@ async fn some_ports_are_waited_for_while_others_are_free() {
         drop(first);
     });
     assert_eq!(second.unwrap().port(), 30000);
+}
+
+#[tokio::test]
+async fn a_client_on_our_own_address_does_not_get_a_port_that_its_end_might_have() {
+    let (table, _) = table("30000,32768-50000", PATIENT);
+    let local = table.open(1, SERVER, SERVER, None).await.unwrap();
+    assert_eq!(local.port(), 30000);
+    // Where there is no other, it has to do.
+    let few = "40000".parse().unwrap();
+    let local = table.open(1, SERVER, SERVER, Some(&few)).await.unwrap();
+    assert_eq!(local.port(), 40000);
 }
