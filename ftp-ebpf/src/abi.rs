@@ -235,6 +235,10 @@ pub struct Tuple {
 }
 
 impl Tuple {
+    /// How many connections [`map::ESTABLISHED`] remembers, a power of two. All of it fits into a
+    /// core's second-level cache: a flood of segments touches a slot each.
+    pub const SLOTS: u32 = 1 << 14;
+
     /// The pinhole that this connection would need.
     #[inline(always)]
     pub const fn key(&self, mask: &ClientMask) -> PinholeKey {
@@ -263,7 +267,7 @@ impl Tuple {
     /// serves many clients at a time.
     #[inline(always)]
     pub const fn slot(&self) -> u32 {
-        (self.client_port_be ^ self.server_port_be) as u32
+        (self.client_port_be ^ self.server_port_be) as u32 & (Self::SLOTS - 1)
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) static PORTS: Array<Ports> = Array::with_max_entries(1, BPF_F_MMAPABL
 
 /// One slot per value of [`Tuple::slot`].
 #[map]
-pub(crate) static ESTABLISHED: Array<Tuple> = Array::with_max_entries(1 << 16, 0);
+pub(crate) static ESTABLISHED: Array<Tuple> = Array::with_max_entries(Tuple::SLOTS, 0);
 
 #[map]
 pub(crate) static LOCAL_ADDRESSES: HashMap<Address, u8> =
