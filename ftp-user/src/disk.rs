@@ -11,8 +11,8 @@
 //!   say so: others may have had the processor.
 
 use nix::sys::resource::{UsageWho, getrusage};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::task::JoinError;
@@ -25,11 +25,13 @@ const REST: Duration = Duration::from_secs(1);
 /// All workers of this process.
 static WORKERS: LazyLock<Workers> = LazyLock::new(Workers::default);
 
-/// Does `work` here or on a blocking thread, whichever is right at the moment.
+/// Does `work` here or on a blocking thread, whichever is right at the moment. What is `long` by its
+/// nature is no work for a worker.
 pub async fn run<T: Send + 'static>(
+    long: bool,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, JoinError> {
-    if let Some(_visit) = enter() {
+    if !long && let Some(_visit) = enter() {
         return Ok(work());
     }
     tokio::task::spawn_blocking(work).await
@@ -164,7 +166,7 @@ mod tests {
             let (worker, done_by) = runtime
                 .block_on(async {
                     tokio::spawn(async {
-                        let by = run(|| thread::current().id()).await;
+                        let by = run(false, || thread::current().id()).await;
                         (thread::current().id(), by.unwrap())
                     })
                     .await

@@ -86,8 +86,8 @@ async fn pinholes(config: &Config) -> anyhow::Result<Pinholes> {
 /// Raises the limit of open files to what `limits.sessions` may need. The usual soft limit, 1024, is
 /// there for select(2) alone; the hard one is raised where the daemon may.
 fn allow_many_descriptors(sessions: usize) {
-    /// Control connection, root and directory; file, data connection and both ends of a pipe.
-    const EACH: u64 = 7;
+    /// Control connection; directory and file, data connection, both ends of a pipe.
+    const EACH: u64 = 6;
     const OURS: u64 = 256;
     /// The kernel's own limit, unless fs.nr_open says otherwise.
     const MOST: u64 = 1 << 20;

@@ -5,6 +5,7 @@ use super::state::{Login, Parameters, Pending, User};
 use super::{Answer, Session};
 use crate::auth::{Account, Accounts, Password};
 use crate::config::Use;
+use crate::disk;
 use crate::negotiate::Negotiated;
 use crate::proto::command::Secret;
 use crate::proto::{Code, Reply};
@@ -116,8 +117,9 @@ impl<S> Session<S> {
         };
         let uploads = &self.context.config.uploads;
         let rules = activity::rules(&account, presence.as_deref(), uploads);
+        let counts = rules.as_ref().is_some_and(|rules| rules.quota.is_some());
         let opening = Arc::clone(&account);
-        let opened = tokio::task::spawn_blocking(move || opening.tree(rules)).await;
+        let opened = disk::run(counts, move || opening.tree(rules)).await;
         let tree = match opened {
             Ok(Ok(tree)) => tree,
             Ok(Err(error)) => {

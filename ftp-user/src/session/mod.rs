@@ -241,14 +241,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         work: impl FnOnce(&Vfs) -> Result<T, VfsError> + Send + 'static,
     ) -> Result<T, Reply> {
         let tree = self.user()?.tree.clone();
-        // Where files are counted, work may wait for a count of the whole tree.
-        let counts = tree.counts();
-        let work = move || tree.act(work);
-        let done = match counts {
-            true => tokio::task::spawn_blocking(work).await,
-            false => disk::run(work).await,
-        };
-        match done {
+        match disk::run(tree.counts(), move || tree.act(work)).await {
             Ok(done) => done.map_err(|error| {
                 tracing::debug!(session = self.id, %error, "refused by the file system");
                 outcome::of_vfs_error(&error)

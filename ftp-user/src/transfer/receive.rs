@@ -112,7 +112,9 @@ impl SpliceFile {
             Err(error) => return Err(TransferError::Connection(error.into())),
         }
         link.monitor.add(bytes.len());
-        let stored = self.upload.store(bytes.len(), |file| file.write_all(&bytes));
+        let stored = self
+            .upload
+            .store(bytes.len(), |file| file.write_all(&bytes));
         stored.map_err(TransferError::Write)?;
         Ok(Moved::Some(bytes.len() as u64))
     }
@@ -165,8 +167,7 @@ impl Job for CopyFile {
     fn attempt(&mut self, link: &Link, most: usize) -> Result<Moved, TransferError> {
         let most = self.store.appetite().min(most);
         self.buffer.resize(link.portion(most), 0);
-        let taken = match recv(&link.socket, &mut self.buffer[..], RecvFlags::empty())
-        {
+        let taken = match recv(&link.socket, &mut self.buffer[..], RecvFlags::empty()) {
             Ok((0, _)) => {
                 self.store.finish()?;
                 return Ok(Moved::End);

@@ -15,6 +15,7 @@ mod list;
 mod path;
 mod quota;
 mod resolve;
+mod roots;
 mod upload;
 
 pub use credentials::{Credentials, CredentialsError, Owner};
@@ -52,9 +53,13 @@ impl Tree {
         credentials: Option<Arc<Credentials>>,
         rules: Option<Arc<Rules>>,
     ) -> Result<Tree, VfsError> {
+        let opened = roots::share(resolve::root(root)?).map_err(|source| VfsError::Root {
+            path: root.to_owned(),
+            source,
+        })?;
         let tree = Tree {
             vfs: Arc::new(Vfs {
-                root: Arc::new(resolve::root(root)?),
+                root: opened,
                 credentials,
                 rules,
             }),

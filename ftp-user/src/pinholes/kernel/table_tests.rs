@@ -55,7 +55,13 @@ fn table(ports: &str, timing: Timing) -> (Arc<Table>, Shared) {
     let ports = ports.parse().unwrap();
     let ephemeral = "32768-60999".parse().ok();
     (
-        Table::new(ports, ephemeral, ClientMask::EXACT, timing, Box::new(store.clone())),
+        Table::new(
+            ports,
+            ephemeral,
+            ClientMask::EXACT,
+            timing,
+            Box::new(store.clone()),
+        ),
         store,
     )
 }
