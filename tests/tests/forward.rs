@@ -12,7 +12,9 @@ use ftp_tests::{
     control, files,
     frame::{Flags, Segment},
     lab::{self, Family, GUEST4, Options},
+    namespace::NetNs,
     need_root,
+    settings::Settings,
     site::{Site, client_end, server_end},
     wait,
     wire::Answer,
@@ -187,5 +189,45 @@ fn forwarding_that_begins_later_is_noticed() -> Result<()> {
     let from = lab::client_address(Family::V4, 0);
     converse(control::connect(&site.lab.client, from, address)?)?;
     answering.join().ok().context("the guest panicked")??;
+    Ok(())
+}
+
+/// An interface that becomes a port of a bridge carries frames for others, too.
+#[test]
+fn a_bridge_that_is_made_later_is_noticed() -> Result<()> {
+    need_root!();
+    let lab = lab::Lab::new()?;
+    let guest = NetNs::new("guest")?;
+    let named = |settings: Settings| settings.set("enforce.interfaces", vec!["s0".to_owned()]);
+    let site = Site::in_lab(lab, named)?;
+    let address: SocketAddr = "10.77.200.1:30004".parse()?;
+    let wire = site.lab.client_wire()?;
+    // The bridge has the interface's hardware address, so that the raw frames below reach it.
+    let (_, mac) = wire.macs();
+    let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
+    site.lab.server.ip(&format!(
+        "link add br0 address {mac} type bridge forward_delay 0\n\
+         link add g1 type veth peer name g0 netns {}\n\
+         link set g1 master br0 up\n\
+         addr del 10.77.0.1/16 dev s0\n\
+         link set s0 master br0\n\
+         link set br0 up\n\
+         addr add 10.77.0.1/16 dev br0\n",
+        guest.path()
+    ))?;
+    guest.ip("link set g0 up\naddr add 10.77.200.1/16 dev g0\n")?;
+    let listener = guest.run(|| TcpListener::bind(address))??;
+    let answering = answer(listener);
+    // The first SYNs may come too early; TCP repeats them.
+    let from = lab::client_address(Family::V4, 0);
+    converse(control::connect(&site.lab.client, from, address)?)?;
+    answering.join().ok().context("the guest panicked")??;
+    // The host's own ports are locked as before.
+    let syn = Segment::syn(
+        client_end(Family::V4, 0, wire.fresh_port()),
+        server_end(Family::V4, 30004),
+    );
+    let answer = site.probe(&wire, syn)?;
+    ensure!(answer == Answer::Nothing, "{answer:?}");
     Ok(())
 }

@@ -9,13 +9,11 @@ use ftp_tests::{
     control::{self, Control},
     daemon::{self, Daemon},
     files,
-    frame::Segment,
     guarded::{FIRST, Scene},
     lab::{self, Family, Lab},
     need_root,
     peer::{self, Brand, PASSWORD, Setup},
     site::{client_end, control_address, server_end},
-    wait,
     wire::Answer,
 };
 use ftp_user::pinholes::inspect::Tables;
@@ -100,26 +98,4 @@ fn from_before(brand: Brand) -> Result<()> {
     files::ensure_equal("the download", &fetched, &content)?;
     files::ensure_equal("the next download", &session.retrieve("file")?, &content)?;
     guard.stop()
-}
-
-#[test]
-fn a_killed_guard_leaves_the_host_as_it_was() -> Result<()> {
-    need_root!();
-    let guarded = Scene {
-        flags: &["--ports", "30000-30063"],
-        ..Scene::of(Brand::Vsftpd)
-    }
-    .start()?;
-    let wire = guarded.lab.client_wire()?;
-    let mut session = guarded.session(Family::V4, 0)?;
-    let hole = session.passive()?;
-    guarded.ensure_shut(&wire, 1, hole)?;
-    let (lab, _server, _root) = guarded.kill_guard()?;
-    wait::until("the locks are gone", || {
-        let from = client_end(Family::V4, 1, wire.fresh_port());
-        wire.probe(Segment::syn(from, hole), control_address(Family::V4))
-            .is_ok_and(|answer| answer == Answer::SYN_ACK)
-    })?;
-    drop(lab);
-    Ok(())
 }

@@ -1,5 +1,4 @@
-//! The guard beside its work: what it shows, what it watches and when, what goes on without it, and
-//! where else it can stand.
+//! The guard beside its work: what it shows, what it watches and when, and where else it can stand.
 
 use std::{
     fs,
@@ -9,7 +8,6 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use ftp_tests::{
-    bpffs::Bpffs,
     control::{self, Control},
     daemon::{self, Daemon},
     files,
@@ -24,9 +22,6 @@ use ftp_tests::{
     wire::{Answer, Wire},
 };
 use ftp_user::pinholes::inspect::Tables;
-
-/// More than fits into the buffers of a connection that nobody reads.
-const LONG: usize = 6_000_000;
 
 fn guard_in(namespace: &NetNs, flags: &[&str]) -> Result<Daemon> {
     let mut command = namespace.command(daemon::binary()?);
@@ -166,146 +161,6 @@ fn the_port_of_active_connections_is_the_servers_own() -> Result<()> {
         let from = client_end(family, 0, wire.fresh_port());
         ensure!(guarded.syn(&wire, from, server_end(family, 20))? == Answer::Nothing);
     }
-    Ok(())
-}
-
-/// A config file that has the guard leave its kernel half in a bpffs of the test's own.
-fn closed(bpffs: &Bpffs, folder: &tempfile::TempDir) -> Result<String> {
-    let file = folder.path().join("guard.toml");
-    let text = format!(
-        "[guard]\non_exit = \"closed\"\nbpffs = \"{}\"\n",
-        bpffs.path()
-    );
-    fs::write(&file, text)?;
-    Ok(file.to_str().context("a path that is text")?.to_owned())
-}
-
-#[test]
-fn a_guard_that_ends_closed_works_on() -> Result<()> {
-    need_root!();
-    let (bpffs, folder) = (Bpffs::new()?, tempfile::tempdir()?);
-    let config = closed(&bpffs, &folder)?;
-    let flags = ["--config", &config];
-    let guarded = Scene {
-        flags: &flags,
-        len: LONG,
-        ..Scene::of(Brand::Vsftpd)
-    }
-    .start()?;
-    let content = guarded.content.clone();
-    let (mut under_way, mut session) = (
-        guarded.session(Family::V4, 0)?,
-        guarded.session(Family::V6, 0)?,
-    );
-    let hole = under_way.passive()?;
-    under_way.send(b"RETR file\r\n")?;
-    let mut data = under_way.data(hole)?;
-    under_way.expect_reply(150)?;
-    let (lab, _server, _root) = guarded.kill_guard()?;
-
-    let mut received = Vec::new();
-    data.read_to_end(&mut received)?;
-    files::ensure_equal(
-        "the download that the guard did not survive",
-        &received,
-        &content,
-    )?;
-    under_way.expect_reply(226)?;
-
-    let wire = lab.client_wire()?;
-    let ensure_guarded = |session: &mut Control| -> Result<SocketAddr> {
-        files::ensure_equal("a download", &session.retrieve("file")?, &content)?;
-        let hole = session.passive()?;
-        ensure!(syn(&wire, 1, hole)? == Answer::Nothing, "a stranger got in");
-        Ok(hole)
-    };
-    let hole = ensure_guarded(&mut session).context("without a daemon")?;
-    let bpffs_path = bpffs.path();
-    let shown = daemon::pinhole(&["status", "--bpffs", &bpffs_path], "")?.successful()?;
-    ensure!(
-        shown.transcript().contains("without a process"),
-        "{}",
-        shown.transcript()
-    );
-
-    let start = || guard_in(&lab.server, &["--interface", "s0", "--config", &config]);
-    let second = start()?;
-    ensure!(
-        second.has_said(|line| line.contains("taking over")),
-        "{}",
-        second.log()
-    );
-    let rows = Tables::of_process(second.pid())?.pinholes()?;
-    ensure!(
-        matches!(&rows[..], [row] if row.port == hole.port()),
-        "the pinhole from between the guards: {rows:?}"
-    );
-    files::ensure_equal("its download", &session.fetch("RETR file", hole)?, &content)?;
-    let hole = ensure_guarded(&mut session).context("behind the second guard")?;
-    let refused = start().err().context("two guards at once")?.to_string();
-    ensure!(refused.contains("a guard runs already"), "{refused}");
-    second.stop()?;
-    ensure!(syn(&wire, 1, hole)? == Answer::Nothing, "stopped, and open");
-
-    let release = ["guard", "--release", "--config", &config];
-    let released = lab
-        .server
-        .tool(daemon::binary()?.to_str().context("a path")?, &release, "")?;
-    ensure!(
-        released.transcript().contains("released"),
-        "{}",
-        released.transcript()
-    );
-    wait::until("the locks are gone", || {
-        syn(&wire, 1, hole).is_ok_and(|answer| answer == Answer::SYN_ACK)
-    })?;
-    Ok(())
-}
-
-#[test]
-fn a_guard_that_ends_open_takes_a_closed_ones_pins_away() -> Result<()> {
-    need_root!();
-    let (bpffs, folder) = (Bpffs::new()?, tempfile::tempdir()?);
-    let config = closed(&bpffs, &folder)?;
-    let flags = ["--config", &config, "--on-exit", "closed"];
-    let guarded = Scene {
-        flags: &flags,
-        ..Scene::of(Brand::Vsftpd)
-    }
-    .start()?;
-    let mut session = guarded.session(Family::V4, 0)?;
-    let hole = session.passive()?;
-    let (lab, _server, _root) = guarded.kill_guard()?;
-    let wire = lab.client_wire()?;
-    ensure!(syn(&wire, 1, hole)? == Answer::Nothing, "killed, and open");
-    // Other settings than those of the maps that were left: a clean replacement.
-    fs::write(
-        &config,
-        format!(
-            "[guard]\nbpffs = \"{}\"\n[enforce]\nmax_pinholes = 5000\n",
-            bpffs.path()
-        ),
-    )?;
-    let open = guard_in(&lab.server, &["--interface", "s0", "--config", &config])?;
-    ensure!(
-        open.has_said(|line| line.contains("locks are replaced")),
-        "{}",
-        open.log()
-    );
-    ensure!(
-        syn(&wire, 1, hole)? == Answer::Nothing,
-        "replaced, and open"
-    );
-    session.fetch("RETR file", hole)?;
-    let hole = session.passive()?;
-    ensure!(
-        syn(&wire, 1, hole)? == Answer::Nothing,
-        "replaced, and open"
-    );
-    open.stop()?;
-    wait::until("the locks are gone", || {
-        syn(&wire, 1, hole).is_ok_and(|answer| answer == Answer::SYN_ACK)
-    })?;
     Ok(())
 }
 

@@ -23,6 +23,8 @@ pub(super) trait Keep {
     fn predecessor(&self, index: u32, mode: Mode) -> Option<FdLink>;
     /// Sees to it that the link outlives this process, where it shall.
     fn keep(&self, lock: Attached) -> Result<Attached, StartError>;
+    /// The lock's interface has gone: nothing of it needs to outlive this process any more.
+    fn forget(&self, lock: &Attached);
 }
 
 /// Nothing is kept, nothing is found: locks end with the process.
@@ -36,6 +38,8 @@ impl Keep for Nothing {
     fn keep(&self, lock: Attached) -> Result<Attached, StartError> {
         Ok(lock)
     }
+
+    fn forget(&self, _lock: &Attached) {}
 }
 
 /// Locks on interfaces. Dropping them detaches all that is not kept.
@@ -94,10 +98,11 @@ impl Locks {
     pub(super) fn follow(&mut self, object: &mut Object, links: &[Link], keep: &impl Keep) {
         let there: HashSet<u32> = links.iter().map(|link| link.index).collect();
         self.refused.retain(|index| there.contains(index));
-        self.locked.retain(|index, (locked, _)| {
+        self.locked.retain(|index, (locked, attached)| {
             let stays = there.contains(index);
             if !stays {
                 tracing::info!("interface {} is gone", locked.interface);
+                attached.iter().for_each(|lock| keep.forget(lock));
             }
             stays
         });

@@ -87,14 +87,13 @@ impl Kernel {
             ports.set(Set::Guarded, port, true);
         }
         let links = host::links().await?;
-        let bridged = attach::select(&links, &enforce.interfaces, &config.listen)
-            .any(|link| link.bridge_port);
         let upkeep = Upkeep::start(
             &mut object,
             Arc::clone(&ports),
             Situation {
                 stray: enforce.stray,
-                bridged,
+                interfaces: enforce.interfaces.clone(),
+                listen: config.listen.clone(),
                 dry_run: false,
                 admit_peers: false,
             },

@@ -1,12 +1,18 @@
 //! What has to be looked after while the daemon runs: deadlines, the budget of reported denials,
 //! and what the host is like (its addresses, whether it forwards), which may change at any time.
 
-use std::{collections::HashSet, io, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use aya::maps::{HashMap, MapData, PerCpuArray};
 use ftp_ebpf::abi::{Address, policy};
 use rtnetlink::sys::{
-    AsyncSocket as _, AsyncSocketExt as _, SocketAddr, TokioSocket, protocols::NETLINK_ROUTE,
+    self as netlink, AsyncSocket as _, AsyncSocketExt as _, TokioSocket, protocols::NETLINK_ROUTE,
 };
 use tokio::{
     sync::watch,
@@ -14,14 +20,14 @@ use tokio::{
 };
 
 use super::{
-    events,
+    attach, events,
     explain::StartError,
     host::{self, HostError, Link},
     object::Object,
     shared_ports::SharedPorts,
     table::Table,
 };
-use crate::config::Stray;
+use crate::config::{Interfaces, Stray};
 
 /// How often deadlines and budgets are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -36,12 +42,14 @@ pub(super) struct Upkeep {
 }
 
 /// What decides the policy beside the host's present state.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Situation {
     /// As configured.
     pub(super) stray: Stray,
-    /// A locked interface is a port of a bridge.
-    pub(super) bridged: bool,
+    /// Which interfaces are locked, as configured.
+    pub(super) interfaces: Interfaces,
+    /// Where control connections come in, which decides it where it is not configured.
+    pub(super) listen: Vec<SocketAddr>,
     /// Nothing is dropped.
     pub(super) dry_run: bool,
     /// The guard admits every client with a control connection where it knows no better.
@@ -63,7 +71,7 @@ impl Upkeep {
             known: HashSet::new(),
             situation,
         };
-        upkeep.describe(host::addresses(links), host::forwards()?);
+        upkeep.describe(links, host::forwards()?);
         upkeep.grant();
         Ok(upkeep)
     }
@@ -104,11 +112,12 @@ impl Upkeep {
 
     async fn look_again(&mut self) -> Result<Vec<Link>, HostError> {
         let links = host::links().await?;
-        self.describe(host::addresses(&links), host::forwards()?);
+        self.describe(&links, host::forwards()?);
         Ok(links)
     }
 
-    fn describe(&mut self, addresses: HashSet<IpAddr>, forwards: bool) {
+    fn describe(&mut self, links: &[Link], forwards: bool) {
+        let addresses = host::addresses(links);
         // New addresses first: until an address is listed, a forwarding host leaves it alone.
         for address in addresses.difference(&self.known) {
             if let Err(error) = self.local.insert(Address::from(*address), 1, 0) {
@@ -121,7 +130,9 @@ impl Upkeep {
             }
         }
         self.known = addresses;
-        self.ports.set_policy(policy(self.situation, forwards));
+        let bridged = self.situation.is_bridged(links);
+        self.ports
+            .set_policy(policy(&self.situation, forwards, bridged));
     }
 
     fn grant(&mut self) {
@@ -144,7 +155,9 @@ impl Changes {
         let groups = Self::GROUPS
             .iter()
             .fold(0, |bits, group| bits | 1 << (group - 1));
-        socket.socket_mut().bind(&SocketAddr::new(0, groups))?;
+        socket
+            .socket_mut()
+            .bind(&netlink::SocketAddr::new(0, groups))?;
         Ok(Self(socket))
     }
 
@@ -163,22 +176,27 @@ impl Changes {
     }
 }
 
+impl Situation {
+    /// Whether a locked interface is a port of a bridge, and so sees packets for others.
+    fn is_bridged(&self, links: &[Link]) -> bool {
+        attach::select(links, &self.interfaces, &self.listen).any(|link| link.bridge_port)
+    }
+}
+
 /// What the kernel half is told about the host.
-fn policy(situation: Situation, forwards: bool) -> u64 {
-    let Situation {
-        stray,
-        bridged,
-        dry_run,
-        admit_peers,
-    } = situation;
-    let mut bits = if dry_run { policy::DRY_RUN } else { 0 };
-    if admit_peers {
+fn policy(situation: &Situation, forwards: bool, bridged: bool) -> u64 {
+    let mut bits = if situation.dry_run {
+        policy::DRY_RUN
+    } else {
+        0
+    };
+    if situation.admit_peers {
         bits |= policy::ADMIT_PEERS;
     }
     if forwards || bridged {
         bits |= policy::CHECK_LOCAL;
     }
-    let pass_stray = match stray {
+    let pass_stray = match situation.stray {
         Stray::Auto => forwards,
         Stray::Pass => true,
         Stray::Drop => false,
@@ -197,15 +215,14 @@ mod tests {
     fn what_the_host_is_like_decides_what_is_policed() {
         let (check, pass) = (policy::CHECK_LOCAL, policy::PASS_STRAY);
         let bits = |stray, forwards, bridged, dry_run| {
-            policy(
-                Situation {
-                    stray,
-                    bridged,
-                    dry_run,
-                    admit_peers: false,
-                },
-                forwards,
-            )
+            let situation = Situation {
+                stray,
+                interfaces: Interfaces::Auto,
+                listen: Vec::new(),
+                dry_run,
+                admit_peers: false,
+            };
+            policy(&situation, forwards, bridged)
         };
         assert_eq!(bits(Stray::Auto, false, false, false), 0);
         assert_eq!(bits(Stray::Auto, true, false, false), check | pass);

@@ -36,7 +36,7 @@ pub use self::{
 };
 use super::{
     Locked, Object, ObjectError, Settings, SharedPorts, StartError,
-    attach::{self, Attached, Mode},
+    attach::{Attached, Mode},
     events::{self, Heard},
     host::{self, Link},
     layout,
@@ -119,8 +119,8 @@ impl Guard {
         let listen = listened(&guard.control_ports, &census);
         let situation = Situation {
             stray: enforce.stray,
-            bridged: attach::select(&links, &enforce.interfaces, &listen)
-                .any(|link| link.bridge_port),
+            interfaces: enforce.interfaces.clone(),
+            listen: listen.clone(),
             dry_run: guard.dry_run,
             admit_peers: guard.unresolved == Unresolved::AdmitControlPeers,
         };
@@ -254,6 +254,12 @@ impl Keep for Kept<'_> {
 
     fn keep(&self, lock: Attached) -> Result<Attached, StartError> {
         Pins::keep_lock(self.kept, lock)
+    }
+
+    fn forget(&self, lock: &Attached) {
+        if let Some(pins) = self.kept {
+            pins.remove_lock(lock);
+        }
     }
 }
 

@@ -210,6 +210,11 @@ impl Pins {
         }
     }
 
+    /// Takes a lock's pin away: its interface has gone.
+    pub(super) fn remove_lock(&self, lock: &Attached) {
+        self.remove(&lock_name(lock.index, lock.mode));
+    }
+
     /// Everything is pinned: takes away what earlier guards have left and this one does not use,
     /// other layouts and the locks of other interfaces.
     pub(super) fn settle<'a>(&mut self, locks: impl Iterator<Item = &'a Attached>) {
