@@ -9,7 +9,9 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use ftp_tests::namespace::NetNs;
-use rustix::net::{AddressFamily, SocketType, bind, listen, socket, sockopt::set_socket_reuseaddr};
+use rustix::net::{
+    AddressFamily, SocketType, bind, connect, listen, socket, sockopt::set_socket_reuseaddr,
+};
 
 use super::{
     Bench, Rounds, Scenario,
@@ -26,6 +28,10 @@ const SIZE: u64 = 1 << 28;
 /// Where this process takes a control connection: vsftpd has port 21.
 const CONTROL_PORT: u16 = 2121;
 const DESCRIPTORS: usize = 128;
+/// Where programs listen that are no FTP servers: outside of what is guarded.
+const OTHER_PORTS: u16 = 55_000;
+/// An interface by which nothing comes: a guard that locks it costs what its tracepoints cost.
+const ASIDE: &str = "aside";
 
 /// See [`Scenario::method`].
 pub(crate) struct Guard;
@@ -38,11 +44,13 @@ impl Scenario for Guard {
     fn method(&self) -> &'static str {
         "With pinhole guard --ports 30000-50000 --interface lo (auto: tcx) in the same network namespace, and without,\n\
          one right after the other in each round, in turning order; everything over loopback, CLOCK_MONOTONIC.\n\
-         listen(2): around the call alone, 1,000 times, on a port of the range; the process has 128 more\n\
-         descriptors than the benchmark itself, and either holds a control connection (FTP server: a pinhole is\n\
-         opened and, at close, removed) or does not. TCP receive: one byte to and fro over one connection within\n\
-         one thread, 20,000 times, per recv: the two sends are in it. Transfer: RETR of 256 MiB from\n\
-         vsftpd, data discarded in the kernel; the best of five. `added` is the difference within a round."
+         listen(2): around the call alone, 1,000 times; the process has 128 more descriptors than the benchmark\n\
+         itself. FTP server: it holds a control connection, and listens on ports of the range (a pinhole is opened\n\
+         and, at close, removed). Others: it holds none, and listens elsewhere, while there is no session on the\n\
+         host, and while vsftpd has one. TCP receive: one byte to and fro over one connection between ports that are\n\
+         not guarded, within one thread, 20,000 times, per recv: the two sends are in it. The guard locks another\n\
+         interface, or lo: then each of these packets passes a lock. Transfer: RETR of 256 MiB from vsftpd, data\n\
+         discarded in the kernel; the best of five. `added` is the difference within a round."
     }
 
     fn rounds(&self, quick: bool) -> u32 {
@@ -60,6 +68,9 @@ impl Scenario for Guard {
             Some(stand) => stand.clients().clone(),
             None => NetNs::new("guard")?,
         };
+        namespace.ip(&format!(
+            "link add {ASIDE} type veth peer name {ASIDE}-end\n"
+        ))?;
         Ok(Box::new(OnAndOff {
             bench,
             stand,
@@ -86,10 +97,10 @@ impl Rounds for OnAndOff<'_> {
     fn round(&mut self, number: u32) -> Result<Vec<Sample>> {
         let (with, without) = match number % 2 {
             0 => {
-                let without = self.measure()?;
+                let without = self.unguarded()?;
                 (self.guarded()?, without)
             }
-            _ => (self.guarded()?, self.measure()?),
+            _ => (self.guarded()?, self.unguarded()?),
         };
         let mut samples = Vec::new();
         for (with, without) in with.iter().zip(&without) {
@@ -112,29 +123,53 @@ impl Rounds for OnAndOff<'_> {
 
 impl OnAndOff<'_> {
     fn guarded(&self) -> Result<Vec<Figure>> {
-        let (first, last) = PASSIVE_PORTS;
-        let mut command = self.namespace.command(self.bench.pinhole().program());
-        command.args(["guard", "--interface", "lo", "--control-port", "21"]);
-        command.args(["--control-port", &CONTROL_PORT.to_string()]);
-        command.args(["--ports", &format!("{first}-{last}")]);
-        let _guard = Running::start_saying(command, "ready", tempfile::tempdir()?)?;
-        self.measure()
+        let mut figures = {
+            let _guard = self.guard(ASIDE)?;
+            self.watched()?
+        };
+        let _guard = self.guard("lo")?;
+        figures.extend(self.locked()?);
+        Ok(figures)
     }
 
-    fn measure(&self) -> Result<Vec<Figure>> {
-        let mut figures = self.namespace.run(|| {
-            let figure = |case, time: Duration| Figure {
-                case,
-                metric: "time",
-                unit: "µs",
-                value: time.as_secs_f64() * 1e6,
-            };
-            Ok::<_, anyhow::Error>(vec![
-                figure("listen(2), FTP server", listen_calls(true)?),
-                figure("listen(2), others", listen_calls(false)?),
-                figure("TCP receive", receives()?),
-            ])
-        })??;
+    fn unguarded(&self) -> Result<Vec<Figure>> {
+        let mut figures = self.watched()?;
+        figures.extend(self.locked()?);
+        Ok(figures)
+    }
+
+    fn guard(&self, interface: &str) -> Result<Running> {
+        let (first, last) = PASSIVE_PORTS;
+        let mut command = self.namespace.command(self.bench.pinhole().program());
+        command.args(["guard", "--interface", interface, "--control-port", "21"]);
+        command.args(["--control-port", &CONTROL_PORT.to_string()]);
+        command.args(["--ports", &format!("{first}-{last}")]);
+        Running::start_saying(command, "ready", tempfile::tempdir()?)
+    }
+
+    /// What the tracepoints may cost.
+    fn watched(&self) -> Result<Vec<Figure>> {
+        let mut figures = vec![
+            time(
+                "listen(2), others",
+                self.namespace.run(|| listen_calls(false))??,
+            ),
+            time("TCP receive", self.namespace.run(receives)??),
+        ];
+        if let Some(stand) = &self.stand {
+            let _session = stand.sessions(1, ANONYMOUS, None)?;
+            let took = self.namespace.run(|| listen_calls(false))??;
+            figures.push(time("listen(2), others, during a session", took));
+        }
+        let took = self.namespace.run(|| listen_calls(true))??;
+        figures.push(time("listen(2), FTP server", took));
+        Ok(figures)
+    }
+
+    /// What the lock may cost.
+    fn locked(&self) -> Result<Vec<Figure>> {
+        let took = self.namespace.run(receives)??;
+        let mut figures = vec![time("TCP receive through the lock", took)];
         if let Some(stand) = &self.stand {
             figures.push(Figure {
                 case: "RETR, vsftpd",
@@ -144,6 +179,15 @@ impl OnAndOff<'_> {
             });
         }
         Ok(figures)
+    }
+}
+
+fn time(case: &'static str, time: Duration) -> Figure {
+    Figure {
+        case,
+        metric: "time",
+        unit: "µs",
+        value: time.as_secs_f64() * 1e6,
     }
 }
 
@@ -166,7 +210,12 @@ fn listen_calls(ftp_server: bool) -> Result<Duration> {
     for number in 0..1_000 {
         let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
         set_socket_reuseaddr(&socket, true)?;
-        let port = PASSIVE_PORTS.0 + number;
+        let first = if ftp_server {
+            PASSIVE_PORTS.0
+        } else {
+            OTHER_PORTS
+        };
+        let port = first + number;
         bind(&socket, &SocketAddr::new(local.ip(), port))
             .with_context(|| format!("cannot bind port {port}"))?;
         let began = Instant::now();
@@ -179,7 +228,10 @@ fn listen_calls(ftp_server: bool) -> Result<Duration> {
 
 /// The median of a hundredth of the receives each, per receive.
 fn receives() -> Result<Duration> {
-    let (mut client, mut server) = connection(([127, 0, 0, 1], 0).into())?;
+    let (mut client, mut server) = connection_from(
+        ([127, 0, 0, 1], OTHER_PORTS).into(),
+        ([127, 0, 0, 1], OTHER_PORTS + 1).into(),
+    )?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let mut byte = [0];
@@ -199,11 +251,18 @@ fn receives() -> Result<Duration> {
 
 /// Both ends of a connection to `address`.
 fn connection(address: SocketAddr) -> Result<(TcpStream, TcpStream)> {
-    let listener =
-        TcpListener::bind(address).with_context(|| format!("cannot listen at {address}"))?;
-    let client = TcpStream::connect(listener.local_addr()?)?;
+    connection_from(SocketAddr::new(address.ip(), 0), address)
+}
+
+/// Both ends of a connection from one address to another.
+fn connection_from(from: SocketAddr, to: SocketAddr) -> Result<(TcpStream, TcpStream)> {
+    let listener = TcpListener::bind(to).with_context(|| format!("cannot listen at {to}"))?;
+    let client = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    set_socket_reuseaddr(&client, true)?;
+    bind(&client, &from).with_context(|| format!("cannot bind {from}"))?;
+    connect(&client, &to).with_context(|| format!("cannot connect from {from} to {to}"))?;
     let (server, _) = listener.accept()?;
-    Ok((client, server))
+    Ok((client.into(), server))
 }
 
 /// Megabytes per second.
