@@ -39,6 +39,10 @@ pub mod map {
     pub const RANGE: &str = "RANGE";
     /// Guard: array of `u64`, one bit a port: the ports of control connections.
     pub const CONTROL_PORTS: &str = "CONTROL_PORTS";
+    /// Guard: set of the addresses in the kernel of the control connections' sockets.
+    pub const CONTROL_SOCKETS: &str = "CONTROL_SOCKETS";
+    /// Guard: array of `u32`, see [`control_count`](super::control_count).
+    pub const CONTROL_COUNT: &str = "CONTROL_COUNT";
     /// Guard: LRU hash of a thread (`bpf_get_current_pid_tgid`) to the control connection that it
     /// read from last, a [`LastRead`](crate::guard::LastRead).
     pub const LAST_READ: &str = "LAST_READ";
@@ -54,7 +58,7 @@ pub mod map {
     /// Guard: those that would be large for nothing where there is no guard.
     pub const LARGE_OF_GUARD: [&str; 2] = [DATA_PORT_COUNTS, LAST_READ];
     /// Guard: those that go on when one guard takes over from another.
-    pub const KEPT: [&str; 15] = [
+    pub const KEPT: [&str; 17] = [
         PINHOLES,
         PORTS,
         ESTABLISHED,
@@ -66,11 +70,24 @@ pub mod map {
         DATA_PORT_COUNTS,
         RANGE,
         CONTROL_PORTS,
+        CONTROL_SOCKETS,
+        CONTROL_COUNT,
         LAST_READ,
         SEEDED,
         TALLIES,
         PEERS,
     ];
+}
+
+/// What is at which index of [`map::CONTROL_COUNT`]. Where all is 0, no process has a control
+/// connection.
+pub mod control_count {
+    /// Those in [`map::CONTROL_SOCKETS`](super::map::CONTROL_SOCKETS), kept by the kernel half.
+    pub const SEEN: u32 = 0;
+    /// 1 while there may be some that began before the guard, kept by userspace.
+    pub const OLDER: u32 = 1;
+    /// How many there are.
+    pub const ENTRIES: u32 = 2;
 }
 
 /// Names of the read-only globals that userspace sets before the programs are loaded.

@@ -20,6 +20,7 @@ use ftp_ebpf::{
 };
 
 use crate::{
+    control_connections,
     guard_maps::{DATA_PORT_COUNTS, DATA_PORTS, LAST_READ, RANGE, SEEDED, TALLIES, has_port},
     maps::{CLIENT_MASK_V4, CLIENT_MASK_V6, PINHOLES, PORTS},
     report, sockets,
@@ -30,6 +31,10 @@ const EEXIST: i32 = 17;
 /// In process context, inside listen(2).
 #[inline(always)]
 pub(crate) fn listening(socket: u64, listener: &Listener) {
+    // Where there is no session, those who are no FTP servers pay for no more than this.
+    if !control_connections::may_be() && !has_port(&RANGE, listener.port) {
+        return;
+    }
     // The control port itself is everybody's.
     if sockets::is_control_port(listener.port) || !sockets::is_in_namespace(socket) {
         return;

@@ -7,7 +7,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray},
 };
 use ftp_ebpf::{
-    abi::{Address, Data, DataPort, Layout, PinholeKey, Ports},
+    abi::{Address, Data, DataPort, Layout, PinholeKey, Ports, control_count},
     guard::{LastRead, Tally},
 };
 
@@ -23,6 +23,13 @@ pub(crate) static RANGE: Array<u64> = Array::with_max_entries(Ports::WORDS as u3
 
 #[map]
 pub(crate) static CONTROL_PORTS: Array<u64> = Array::with_max_entries(Ports::WORDS as u32, 0);
+
+#[map]
+pub(crate) static CONTROL_SOCKETS: HashMap<u64, u8> =
+    HashMap::with_max_entries(65_536, BPF_F_NO_PREALLOC);
+
+#[map]
+pub(crate) static CONTROL_COUNT: Array<u32> = Array::with_max_entries(control_count::ENTRIES, 0);
 
 #[map]
 pub(crate) static LAST_READ: LruHashMap<u64, LastRead> = LruHashMap::with_max_entries(16_384, 0);

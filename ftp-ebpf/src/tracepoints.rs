@@ -12,12 +12,14 @@ use ftp_ebpf::{
     guard::{LastRead, Listener},
 };
 
-use crate::{data_ports, guard_maps::LAST_READ, sockets};
+use crate::{control_connections, data_ports, guard_maps::LAST_READ, sockets};
 
 const IPPROTO_TCP: u16 = 6;
+const IPPROTO_MPTCP: u16 = 262;
 /// Socket states (include/net/tcp_states.h).
 const TCP_ESTABLISHED: i32 = 1;
 const TCP_SYN_RECV: i32 = 3;
+const TCP_CLOSE_WAIT: i32 = 8;
 const TCP_LISTEN: i32 = 10;
 
 /// The record of `sock:inet_sock_set_state` (its `format` file in tracefs; since Linux 4.16).
@@ -48,12 +50,20 @@ pub(crate) fn guard_state(ctx: TracePointContext) -> u32 {
             unsafe { ptr::addr_of!((*record).$name).read_volatile() }
         };
     }
-    // Multipath TCP reports its listeners a second time, under a protocol number of its own.
-    if field!(protocol) != IPPROTO_TCP {
-        return 0;
-    }
+    let protocol = field!(protocol);
     let (socket, port) = (field!(socket), field!(local_port));
     let (old, new) = (field!(old), field!(new));
+    if protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP {
+        match (is_connected(old), is_connected(new)) {
+            (false, true) if sockets::is_control_port(port) => control_connections::begins(socket),
+            (true, false) => control_connections::ends(socket),
+            (false, _) | (true, true) => {}
+        }
+    }
+    // Multipath TCP reports its sockets a second time, under a protocol number of its own.
+    if protocol != IPPROTO_TCP {
+        return 0;
+    }
     if new == TCP_LISTEN {
         let listener = Listener {
             address: Address(field!(local)),
@@ -80,6 +90,12 @@ pub(crate) fn guard_state(ctx: TracePointContext) -> u32 {
         );
     }
     0
+}
+
+/// As a control connection is, see `sockets::control_of_socket`.
+#[inline(always)]
+fn is_connected(state: i32) -> bool {
+    state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT
 }
 
 /// The record of `sock:sock_recv_length` (its `format` file in tracefs; since Linux 6.3).

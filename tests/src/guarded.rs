@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use ftp_user::pinholes::inspect::{Row, Tables};
+use ftp_user::pinholes::inspect::{Controls, Row, Tables};
 
 use crate::{
     clients::IMPLICIT_PORT,
@@ -216,6 +216,19 @@ impl Guarded<'_> {
             Ok(tables.pinholes()?.is_empty().then_some(()))
         })
         .with_context(|| format!("{:?}", self.rows()))
+    }
+
+    /// Waits until the guard knows of no control connection.
+    pub fn until_no_session(&self) -> Result<()> {
+        let tables = self.tables()?;
+        let none = Controls {
+            seen: 0,
+            older: false,
+        };
+        wait::poll_within(wait::SOON, "no control connection is left", || {
+            Ok((tables.controls()? == Some(none)).then_some(()))
+        })
+        .with_context(|| format!("{:?}", tables.controls()))
     }
 
     /// How many packets had an outcome, by its reason's name.

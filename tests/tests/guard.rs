@@ -14,6 +14,7 @@ use ftp_tests::{
     need_root,
     peer::{self, Brand, PASSWORD, Setup},
     site::{client_end, control_address, server_end},
+    wait,
     wire::Answer,
 };
 use ftp_user::pinholes::inspect::Tables;
@@ -96,6 +97,23 @@ fn from_before(brand: Brand) -> Result<()> {
     );
     let fetched = session.fetch("RETR file", hole)?;
     files::ensure_equal("the download", &fetched, &content)?;
-    files::ensure_equal("the next download", &session.retrieve("file")?, &content)?;
+    // What it negotiates now the kernel half has to see by itself, though it has not seen the
+    // session begin.
+    let tables = Tables::of_process(guard.pid())?;
+    let controls = tables.controls()?.context("a guard")?;
+    ensure!(controls.older && controls.seen == 0, "{controls:?}");
+    let hole = session.passive()?;
+    let rows = tables.pinholes()?;
+    ensure!(
+        matches!(&rows[..], [row] if row.port == hole.port() && row.client == client),
+        "{rows:?}"
+    );
+    let fetched = session.fetch("RETR file", hole)?;
+    files::ensure_equal("the next download", &fetched, &content)?;
+    drop(session);
+    wait::poll_within(wait::SOON, "the session from before is forgotten", || {
+        let controls = tables.controls()?.context("a guard")?;
+        Ok((!controls.older).then_some(()))
+    })?;
     guard.stop()
 }

@@ -270,6 +270,7 @@ fn soak(brand: Brand) -> Result<()> {
     })?;
     let took = started.elapsed();
     guarded.until_no_pinhole()?;
+    guarded.until_no_session()?;
     let ports = ports.into_inner().unwrap_or_else(PoisonError::into_inner);
     // Nor does a port stay shut on which nobody listens any more.
     let wire = guarded.lab.client_wire()?;

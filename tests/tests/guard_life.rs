@@ -54,10 +54,12 @@ fn what_the_guard_knows_is_shown() -> Result<()> {
     let pid = guarded.guard.pid().to_string();
     let shown = daemon::pinhole(&["status", "--pid", &pid], "")?.successful()?;
     let shown = shown.transcript();
-    ensure!(
-        shown.contains(&format!("{} open to {client}", hole.port())),
-        "{shown}"
-    );
+    for line in [
+        "control connections: 1\n".to_owned(),
+        format!("{} open to {client}", hole.port()),
+    ] {
+        ensure!(shown.contains(&line), "{shown}");
+    }
     ensure!(session.fetch("RETR file", hole)? == guarded.content);
     wait::poll_within(wait::SOON, "nobody listens any more", || {
         Ok(tables

@@ -234,6 +234,8 @@ fn ensure_guarded_until_closed(guarded: &Guarded<'_>, command: &str) -> Result<(
         session.expect("CLOSE", 200)?;
         guarded.until_no_pinhole()?;
         until_free(guarded, &wire, hole)?;
+        drop(session);
+        guarded.until_no_session()?;
     }
     Ok(())
 }

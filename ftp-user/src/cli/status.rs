@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
-use crate::pinholes::inspect::{InspectError, Listener, Row, Tables};
+use crate::pinholes::inspect::{Controls, InspectError, Listener, Row, Tables};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -19,8 +19,9 @@ pub(super) struct Args {
     pid: Option<u32>,
 
     /// For programs: [{"pid", "pinned", "pinholes": [{"client", "server", "port", "session",
-    /// "claimed_by", "remaining_seconds"}], "verdicts": {reason: packets}, "guard": {"listeners":
-    /// [{"port", "outcome", "client", "waits"}], "data_ports": {outcome: number}}}]; "pid" is null
+    /// "claimed_by", "remaining_seconds"}], "verdicts": {reason: packets}, "guard":
+    /// {"control_connections", "older_control_connections", "listeners": [{"port", "outcome",
+    /// "client", "waits"}], "data_ports": {outcome: number}}}]; "pid" is null
     /// for what a guard has left at work, "guard" where there is none, "remaining_seconds" where it
     /// is until the listener closes
     #[arg(long)]
@@ -64,6 +65,7 @@ struct Daemon {
 
 /// What a guard has beside.
 struct Guarded {
+    controls: Controls,
     listeners: Vec<Listener>,
     data_ports: Vec<(&'static str, u64)>,
 }
@@ -157,15 +159,16 @@ impl Daemon {
         let mut verdicts: Vec<_> = tables.counters()?.into_iter().collect();
         verdicts.retain(|(_, packets)| *packets > 0);
         verdicts.sort_by_key(|(_, packets)| std::cmp::Reverse(*packets));
-        let guard = match (tables.listeners()?, tables.tallies()?) {
-            (Some(listeners), Some(tallies)) => Some(Guarded {
+        let guard = match (tables.controls()?, tables.listeners()?, tables.tallies()?) {
+            (Some(controls), Some(listeners), Some(tallies)) => Some(Guarded {
+                controls,
                 listeners,
                 data_ports: tallies
                     .into_iter()
                     .filter(|(_, number)| *number > 0)
                     .collect(),
             }),
-            (None, _) | (_, None) => None,
+            (None, _, _) | (_, None, _) | (_, _, None) => None,
         };
         Ok(Daemon {
             pid,
@@ -259,7 +262,14 @@ impl Daemon {
 
 impl Guarded {
     fn write(&self, out: &mut String) {
+        let Controls { seen, older } = self.controls;
+        let and_older = if older {
+            ", and some from before the guard"
+        } else {
+            ""
+        };
         // Writing to memory does not fail.
+        let _ = writeln!(out, "\ncontrol connections: {seen}{and_older}");
         let _ = match self.listeners.len() {
             0 => writeln!(out, "\nno server listens for data"),
             _ => writeln!(out, "\nports guarded because a server listens on them:"),
@@ -302,6 +312,11 @@ impl Guarded {
             .iter()
             .map(|(outcome, number)| ((*outcome).to_owned(), (*number).into()))
             .collect();
-        json!({"listeners": listeners, "data_ports": data_ports})
+        json!({
+            "control_connections": self.controls.seen,
+            "older_control_connections": self.controls.older,
+            "listeners": listeners,
+            "data_ports": data_ports,
+        })
     }
 }

@@ -11,11 +11,11 @@ use std::{
 };
 
 use aya::{
-    maps::{HashMap, IterableMap as _, Map, MapData, MapError, MapInfo, PerCpuArray},
+    maps::{Array, HashMap, IterableMap as _, Map, MapData, MapError, MapInfo, PerCpuArray},
     programs::{ProgramError, ProgramInfo, loaded_programs},
 };
 use ftp_ebpf::{
-    abi::{Data, Pinhole, PinholeKey, map, program},
+    abi::{Data, Pinhole, PinholeKey, control_count, map, program},
     guard::Tally,
     reason::Reason,
 };
@@ -33,6 +33,16 @@ pub struct Tables {
 struct GuardTables {
     data_ports: HashMap<MapData, u64, Data>,
     tallies: PerCpuArray<MapData, u64>,
+    control_count: Array<MapData, u32>,
+}
+
+/// How many control connections a guard knows of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Controls {
+    /// Those that it has seen begin and not end.
+    pub seen: u32,
+    /// There may be others, which began before it.
+    pub older: bool,
 }
 
 /// A port that is guarded because a server listens on it for data.
@@ -145,9 +155,7 @@ impl Tables {
                     MapData::from_id(id).map_err(refused(map))
                 };
                 let guard = match &guard {
-                    Some(guard) => {
-                        Some((open(guard, map::DATA_PORTS)?, open(guard, map::TALLIES)?))
-                    }
+                    Some(guard) => Some(GuardTables::open(|map| open(guard, map))?),
                     None => None,
                 };
                 Self::new(
@@ -171,7 +179,7 @@ impl Tables {
             .map(|folder| {
                 let open =
                     |map: &'static str| MapData::from_pin(folder.join(map)).map_err(refused(map));
-                let guard = (open(map::DATA_PORTS)?, open(map::TALLIES)?);
+                let guard = GuardTables::open(open)?;
                 let tables = Self::new(open(map::PINHOLES)?, open(map::COUNTERS)?, Some(guard))?;
                 Ok((folder, tables))
             })
@@ -181,19 +189,8 @@ impl Tables {
     fn new(
         pinholes: MapData,
         counters: MapData,
-        guard: Option<(MapData, MapData)>,
+        guard: Option<GuardTables>,
     ) -> Result<Self, InspectError> {
-        let guard = match guard {
-            Some((data_ports, tallies)) => Some(GuardTables {
-                data_ports: Map::HashMap(data_ports)
-                    .try_into()
-                    .map_err(refused(map::DATA_PORTS))?,
-                tallies: Map::PerCpuArray(tallies)
-                    .try_into()
-                    .map_err(refused(map::TALLIES))?,
-            }),
-            None => None,
-        };
         Ok(Self {
             pinholes: Map::HashMap(pinholes)
                 .try_into()
@@ -244,6 +241,25 @@ impl Tables {
         }
         listeners.sort_by_key(|listener| listener.port);
         Ok(Some(listeners))
+    }
+
+    /// How many control connections the guard knows of; `None` where there is no guard.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn controls(&self) -> Result<Option<Controls>, InspectError> {
+        let Some(guard) = &self.guard else {
+            return Ok(None);
+        };
+        let count = |which| {
+            let count = guard.control_count.get(&which, 0);
+            count.map_err(refused(map::CONTROL_COUNT))
+        };
+        Ok(Some(Controls {
+            seen: count(control_count::SEEN)?,
+            older: count(control_count::OLDER)? != 0,
+        }))
     }
 
     /// How many data ports had which outcome, over all CPUs, by the name of its [`Tally`]; `None`
@@ -309,6 +325,24 @@ impl Tables {
                 Ok((reason.name(), values.iter().sum()))
             })
             .collect()
+    }
+}
+
+impl GuardTables {
+    fn open(
+        open: impl Fn(&'static str) -> Result<MapData, InspectError>,
+    ) -> Result<Self, InspectError> {
+        Ok(Self {
+            data_ports: Map::HashMap(open(map::DATA_PORTS)?)
+                .try_into()
+                .map_err(refused(map::DATA_PORTS))?,
+            tallies: Map::PerCpuArray(open(map::TALLIES)?)
+                .try_into()
+                .map_err(refused(map::TALLIES))?,
+            control_count: Map::Array(open(map::CONTROL_COUNT)?)
+                .try_into()
+                .map_err(refused(map::CONTROL_COUNT))?,
+        })
     }
 }
 

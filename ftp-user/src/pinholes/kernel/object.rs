@@ -254,6 +254,15 @@ impl Object {
         self.take(abi::map::CONTROL_PORTS)
     }
 
+    /// The guard's count of control connections.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Object::pinholes`].
+    pub fn control_count(&mut self) -> Result<Array<MapData, u32>, ObjectError> {
+        self.take(abi::map::CONTROL_COUNT)
+    }
+
     /// The guard's sockets that listen for data connections.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 
 mod crowd;
 mod namespace;
+mod older;
 mod peers;
 mod pins;
 mod ports;
@@ -28,7 +29,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
-use self::{crowd::Crowd, peers::Peers, pins::Pins};
+use self::{crowd::Crowd, older::Older, peers::Peers, pins::Pins};
 pub use self::{
     namespace::{NamespaceError, enter},
     pins::{PinsError, pinned_layouts},
@@ -72,6 +73,7 @@ pub struct Guard {
     links: watch::Receiver<Vec<Link>>,
     _watch: FdLink,
     crowd: Crowd,
+    older: Older,
     peers: Option<Peers>,
     pins: Option<Pins>,
     heard: mpsc::Receiver<Heard>,
@@ -130,14 +132,17 @@ impl Guard {
             .transpose()?;
         let upkeep = Upkeep::start(&mut object, Arc::clone(&shared), situation, &links)?;
 
+        let mut older = Older::start(&mut object)?;
+
         // From here on new data ports are seen; those that were there before come after, so that
         // none is missed in between.
         let seen = watch(&mut object, program::GUARD_STATE, "inet_sock_set_state")?;
         let mut rows = object.pinholes()?;
         let mask = &settings.client_mask;
-        self_test::run(&rows, &mut control, mask, guard.ports.as_ref())?;
+        self_test::run(&rows, &mut control, &older, mask, guard.ports.as_ref())?;
         let census = Census::take();
         let ports = &guard.control_ports;
+        older.count(&census, ports)?;
         let seeded = seed::seed(
             &mut object,
             &mut rows,
@@ -176,6 +181,7 @@ impl Guard {
             links: changes,
             _watch: seen,
             crowd,
+            older,
             peers,
             pins: pins.filter(|_| wanted),
             heard,
@@ -217,6 +223,7 @@ impl Guard {
                 }
                 _ = tick.tick() => {
                     self.crowd.settle(&mut self.object, self.pins.as_ref());
+                    self.older.look_again();
                     if let Some(peers) = &mut self.peers {
                         peers.look_again();
                     }

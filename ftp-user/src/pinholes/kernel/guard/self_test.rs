@@ -14,7 +14,7 @@ use aya::maps::{Array, HashMap, MapData, MapError};
 use ftp_ebpf::abi::{ClientMask, Pinhole, PinholeKey, map};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{super::ObjectError, ports};
+use super::{super::ObjectError, older::Older, ports};
 use crate::config::PortSet;
 
 /// What loopback may take on a busy host.
@@ -38,6 +38,16 @@ pub enum SelfTestError {
     /// Every port is shut.
     #[error("self-test: the kernel offers no port outside of those that are shut; leave some out")]
     NoPort,
+    /// The tracepoint did not run, or was told something else of the session's beginning.
+    #[error(
+        "self-test: the guard connected to {address} for its own test session, and the kernel half \
+         did not count it. It does not see what servers do: please report it with the kernel's \
+         version. Nothing was locked"
+    )]
+    NotCounted {
+        /// The test's control port.
+        address: SocketAddr,
+    },
     /// The tracepoint did not run, or did not find the session.
     #[error(
         "self-test: the guard listened on {address} for its own test session, and no pinhole \
@@ -68,6 +78,7 @@ pub enum SelfTestError {
 pub(super) fn run(
     pinholes: &HashMap<MapData, PinholeKey, Pinhole>,
     control_ports: &mut Array<MapData, u64>,
+    count: &Older,
     mask: &ClientMask,
     shut: Option<&PortSet>,
 ) -> Result<(), SelfTestError> {
@@ -94,7 +105,7 @@ pub(super) fn run(
         };
         let port = port_of(&listener, address)?;
         ports::change(control_ports, map::CONTROL_PORTS, port, true)?;
-        let tested = session(listener, address, pinholes, mask);
+        let tested = session(listener, address, pinholes, count, mask);
         ports::change(control_ports, map::CONTROL_PORTS, port, false)?;
         tested?;
     }
@@ -105,6 +116,7 @@ fn session(
     control: Socket,
     address: IpAddr,
     pinholes: &HashMap<MapData, PinholeKey, Pinhole>,
+    count: &Older,
     mask: &ClientMask,
 ) -> Result<(), SelfTestError> {
     control.listen(8).map_err(failed("listen", address))?;
@@ -113,6 +125,9 @@ fn session(
         .local_addr()
         .map_err(failed("find the port that listens", address))?;
     let (client, server) = connect(&control, at)?;
+    if !goes(|| count.has_seen_one().map(|seen| !seen))? {
+        return Err(SelfTestError::NotCounted { address: at });
+    }
 
     let waits = |at: SocketAddr| {
         let key = PinholeKey {
@@ -157,7 +172,7 @@ fn session(
     Ok(())
 }
 
-/// Waits until it does not wait any more. A connection can be accepted a moment before its socket's
+/// Waits until that is so no more. A connection can be accepted a moment before its socket's
 /// state has changed.
 fn goes(mut waits: impl FnMut() -> Result<bool, ObjectError>) -> Result<bool, ObjectError> {
     let deadline = Instant::now() + PATIENCE;

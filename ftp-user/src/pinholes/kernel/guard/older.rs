@@ -1,0 +1,104 @@
+//! Control connections that are older than the guard. The kernel half counts those that it has seen
+//! begin, and looks at the descriptors of processes that listen only while there are any; this half
+//! tells it while there may be others.
+
+use std::{collections::HashSet, net::SocketAddr, time::Duration};
+
+use aya::maps::{Array, MapData};
+use ftp_ebpf::abi::{control_count, map};
+use tokio::time::Instant;
+
+use super::{
+    super::{
+        Object, ObjectError,
+        proc_net::{self, State, TcpSocket},
+    },
+    Census,
+};
+use crate::config::PortSet;
+
+/// Before the first look at all sockets of the host; then twice as long each time.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Between two looks, at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Those that still are there.
+pub(super) struct Older {
+    map: Array<MapData, u32>,
+    left: HashSet<Ends>,
+    next_look: Instant,
+    pause: Duration,
+}
+
+/// Client and server.
+type Ends = (SocketAddr, SocketAddr);
+
+impl Older {
+    /// Before the tracepoint is attached: from here on there may be some.
+    pub(super) fn start(object: &mut Object) -> Result<Self, ObjectError> {
+        let mut older = Self {
+            map: object.control_count()?,
+            left: HashSet::new(),
+            next_look: Instant::now() + PAUSE,
+            pause: PAUSE,
+        };
+        older.tell(true)?;
+        Ok(older)
+    }
+
+    /// Whether the kernel half has seen a connection begin.
+    pub(super) fn has_seen_one(&self) -> Result<bool, ObjectError> {
+        let seen = self.map.get(&control_count::SEEN, 0);
+        Ok(seen.map_err(refused)? > 0)
+    }
+
+    /// After the tracepoint is attached: those of `census`, and no others.
+    pub(super) fn count(
+        &mut self,
+        census: &Census,
+        control_ports: &PortSet,
+    ) -> Result<(), ObjectError> {
+        self.left = connected(&census.sockets)
+            .filter(|(_, server)| control_ports.contains(server.port()))
+            .collect();
+        self.tell(!self.left.is_empty())
+    }
+
+    /// Forgets those that have gone.
+    pub(super) fn look_again(&mut self) {
+        if self.left.is_empty() || Instant::now() < self.next_look {
+            return;
+        }
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        self.next_look = Instant::now() + self.pause;
+        let now: HashSet<Ends> = connected(&proc_net::sockets()).collect();
+        self.left.retain(|ends| now.contains(ends));
+        if self.left.is_empty()
+            && let Err(error) = self.tell(false)
+        {
+            // Descriptors are looked at more often than they need be.
+            tracing::debug!(%error, "the kernel half still expects older control connections");
+        }
+    }
+
+    fn tell(&mut self, there_may_be: bool) -> Result<(), ObjectError> {
+        let told = self
+            .map
+            .set(control_count::OLDER, u32::from(there_may_be), 0);
+        told.map_err(refused)
+    }
+}
+
+fn connected(sockets: &[TcpSocket]) -> impl Iterator<Item = Ends> {
+    sockets
+        .iter()
+        .filter(|socket| socket.state == State::Connected)
+        .map(|socket| (socket.remote, socket.local))
+}
+
+fn refused(source: aya::maps::MapError) -> ObjectError {
+    ObjectError::Map {
+        map: map::CONTROL_COUNT,
+        source: Box::new(source),
+    }
+}
