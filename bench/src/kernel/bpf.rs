@@ -171,6 +171,16 @@ impl Program {
 
     /// Runs it `repeat` times over `frame`; the mean time of one run, as the kernel measured it.
     pub(crate) fn run(&self, frame: &[u8], repeat: u32) -> io::Result<Duration> {
+        let done = self.run_attributes(frame, repeat)?;
+        Ok(Duration::from_nanos(done.duration.into()))
+    }
+
+    /// What it says of `frame`, by its number.
+    pub(super) fn verdict(&self, frame: &[u8]) -> io::Result<u32> {
+        Ok(self.run_attributes(frame, 1)?.return_value)
+    }
+
+    fn run_attributes(&self, frame: &[u8], repeat: u32) -> io::Result<RunAttributes> {
         let mut attributes = RunAttributes {
             program: self.0.as_raw_fd() as u32,
             data_size_in: frame.len() as u32,
@@ -179,7 +189,7 @@ impl Program {
             ..RunAttributes::default()
         };
         call(BPF_PROG_TEST_RUN, &mut attributes)?;
-        Ok(Duration::from_nanos(attributes.duration.into()))
+        Ok(attributes)
     }
 
     /// Runs it `repeat` times over copies of `frame` that are real: what it redirects is sent.

@@ -81,6 +81,16 @@ pub(crate) const fn to_network_16(to: Register) -> Instruction {
     new(0xdc, to, R0, 0, 16)
 }
 
+/// `to = *(u8 *)(from + offset)`
+pub(crate) const fn load_8(to: Register, from: Register, offset: i16) -> Instruction {
+    new(0x71, to, from, offset, 0)
+}
+
+/// `to = *(u16 *)(from + offset)`
+pub(crate) const fn load_16(to: Register, from: Register, offset: i16) -> Instruction {
+    new(0x69, to, from, offset, 0)
+}
+
 /// `to = *(u32 *)(from + offset)`
 pub(crate) const fn load_32(to: Register, from: Register, offset: i16) -> Instruction {
     new(0x61, to, from, offset, 0)

@@ -5,5 +5,6 @@ pub(crate) mod bpf;
 pub(crate) mod flood;
 mod instruction;
 pub(crate) mod link;
+mod port_filter;
 
 pub(crate) use self::bpf::{Hook, Program};

@@ -68,6 +68,15 @@ const ALL: &[Goal] = &[
         Of::Ratio("bare XDP_DROP"),
         Bound::AtMost(1.1),
     ),
+    // Beside it, what remains where the other has to look at the packet as well.
+    goal(
+        "flood",
+        "SYN, closed",
+        "pinhole, native",
+        "per packet",
+        Of::Ratio("XDP_DROP by port"),
+        Bound::AtMost(1.1),
+    ),
     goal(
         "flood",
         "SYN, closed",

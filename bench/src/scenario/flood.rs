@@ -51,11 +51,13 @@ impl Scenario for FloodScenario {
          The RSTs of an open range are dropped at the sender's end by XDP on the first core.\n\
          SYN, closed: nothing waits. ACK, closed: the same with ACK, no connection. SYN, open set: destinations are\n\
          1,024 ports, on almost each of which a pinhole waits for a client that is not the source.\n\
-         Subjects: bare programs that drop everything; pinhole serve, by attach mode; nft: a netdev chain at ingress\n\
-         with one range rule, for the open set a set of address and port; iptables: one range rule in raw\n\
-         PREROUTING, or in INPUT, or there after one for ESTABLISHED,RELATED; range open: a host without any rule or\n\
-         listener, without and with connection tracking. A veth pair is no network card: a card's driver costs\n\
-         its own on top of each, and only drivers with native XDP drop this early."
+         Subjects: bare programs that drop everything without a look; XDP_DROP by port: one that reads EtherType,\n\
+         version, protocol and destination port and drops a range, nothing else: the sender wrote the packet on\n\
+         another core, and whoever drops by port fetches it from there; pinhole serve, by attach mode; nft: a netdev\n\
+         chain at ingress with one range rule, for the open set a set of address and port; iptables: one range rule\n\
+         in raw PREROUTING, or in INPUT, or there after one for ESTABLISHED,RELATED; range open: a host without any\n\
+         rule or listener, without and with connection tracking. A veth pair is no network card: a card's driver\n\
+         costs its own on top of each, and only drivers with native XDP drop this early."
     }
 
     fn rounds(&self, quick: bool) -> u32 {

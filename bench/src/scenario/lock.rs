@@ -22,6 +22,8 @@ use crate::{
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lock {
     Bare(Mode),
+    /// Reads the ports of IPv4 and TCP, and knows nothing else.
+    PortFilter,
     Pinhole(Attach),
     NftIngress,
     IptablesRaw,
@@ -60,6 +62,7 @@ pub(super) fn of_floods(waiting: bool) -> Vec<Lock> {
     match waiting {
         false => vec![
             Lock::Bare(Mode::Native),
+            Lock::PortFilter,
             Lock::Pinhole(Attach::Native),
             Lock::Bare(Mode::Generic),
             Lock::Pinhole(Attach::Generic),
@@ -73,6 +76,7 @@ pub(super) fn of_floods(waiting: bool) -> Vec<Lock> {
         ],
         true => vec![
             Lock::Bare(Mode::Native),
+            Lock::PortFilter,
             Lock::Pinhole(Attach::Native),
             Lock::NftIngress,
             Lock::RulePerHole,
@@ -85,6 +89,7 @@ impl Lock {
         match self {
             Self::Bare(Mode::Native) => "bare XDP_DROP",
             Self::Bare(Mode::Generic) => "bare XDP_DROP, generic",
+            Self::PortFilter => "XDP_DROP by port",
             Self::Pinhole(Attach::Native) => "pinhole, native",
             Self::Pinhole(Attach::Generic) => "pinhole, generic",
             Self::Pinhole(Attach::Tcx) => "pinhole, tcx",
@@ -109,10 +114,11 @@ impl Lock {
         let ports = format!("{}:{last}", range.first);
         match self {
             Self::Bare(mode) => {
-                let program = Program::always(XdpAction::Drop)?;
-                let interface = index(server, "s0")?;
-                let attached = server.run(|| program.attach(interface, mode))?;
-                applied._program = Some((program, attached.context("cannot attach to s0")?));
+                applied._program = Some(attach(server, Program::always(XdpAction::Drop)?, mode)?);
+            }
+            Self::PortFilter => {
+                let program = Program::port_filter(range.first, last)?;
+                applied._program = Some(attach(server, program, Mode::Native)?);
             }
             Self::Pinhole(attach) => applied._server = Some(serve(bench, lab, attach, range)?),
             Self::NftIngress => server.nft(&nft_ingress(range))?,
@@ -154,6 +160,12 @@ pub(super) fn iptables(namespace: &NetNs, arguments: &str) -> Result<()> {
         .chain(arguments.split_whitespace())
         .collect();
     namespace.tool("iptables", &arguments, "").map(drop)
+}
+
+fn attach(namespace: &NetNs, program: Program, mode: Mode) -> Result<(Program, Attached)> {
+    let interface = index(namespace, "s0")?;
+    let attached = namespace.run(|| program.attach(interface, mode))?;
+    Ok((program, attached.context("cannot attach to s0")?))
 }
 
 fn serve(bench: &Bench, lab: &Lab, attach: Attach, range: Range) -> Result<Running> {
