@@ -6,10 +6,12 @@
 
 mod fingerprint;
 mod guard;
+mod trace;
 
 pub use self::{
     fingerprint::FINGERPRINT,
     guard::{Data, DataPort, Layout},
+    trace::{Opening, Transfer},
 };
 
 /// Names of the maps in the eBPF object.
@@ -55,6 +57,19 @@ pub mod map {
     /// this host; asked only under [`policy::ADMIT_PEERS`](super::policy::ADMIT_PEERS).
     pub const PEERS: &str = "PEERS";
 
+    /// Trace: ring buffer of [`Opening`](super::Opening)s and [`Transfer`](super::Transfer)s.
+    pub const STEPS: &str = "STEPS";
+    /// Trace: array of one `u64`, records for which there was no room.
+    pub const LOST: &str = "LOST";
+    /// Trace: hash of a socket's address in the kernel to a [`Transfer`](super::Transfer).
+    pub const FOLLOWED: &str = "FOLLOWED";
+    /// Trace: LRU hash of ports that may be data ports.
+    pub const AWAITED: &str = "AWAITED";
+    /// Trace: hash of a thread to the [`Opening`](super::Opening) that it is about to make.
+    pub const OPENING: &str = "OPENING";
+
+    /// Trace: those that would be large for nothing where nobody traces.
+    pub const LARGE_OF_TRACE: [&str; 3] = [FOLLOWED, AWAITED, OPENING];
     /// Guard: those that would be large for nothing where there is no guard.
     pub const LARGE_OF_GUARD: [&str; 2] = [DATA_PORT_COUNTS, LAST_READ];
     /// Guard: those that go on when one guard takes over from another.
@@ -102,6 +117,10 @@ pub mod global {
     pub const LAYOUT: &str = "LAYOUT";
     /// Guard: `u32`, inode number of the network namespace that is guarded.
     pub const NAMESPACE: &str = "NAMESPACE";
+    /// Trace: `u32`, the process of our own server; 0 for a guard's.
+    pub const SERVER: &str = "SERVER";
+    /// Trace: `u32`, that server's descriptor of [`map::PINHOLES`](super::map::PINHOLES).
+    pub const SERVER_TABLE: &str = "SERVER_TABLE";
 }
 
 /// Names of the programs in the eBPF object.
@@ -118,6 +137,20 @@ pub mod program {
     pub const GUARD_STATE: &str = "guard_state";
     /// Guard: tracepoint `sock:sock_recv_length`.
     pub const GUARD_READ: &str = "guard_read";
+
+    /// Trace: program and tracepoint, whichever negotiates.
+    pub const TRACE: [(&str, &str, &str); 5] = [
+        ("trace_state", "sock", "inet_sock_set_state"),
+        ("trace_accepted", "syscalls", "sys_exit_accept"),
+        ("trace_accepted", "syscalls", "sys_exit_accept4"),
+        ("trace_sent", "sock", "sock_send_length"),
+        ("trace_received", "tcp", "tcp_rcv_space_adjust"),
+    ];
+    /// Trace: program and tracepoint, beside, where our own server negotiates.
+    pub const TRACE_SERVER: [(&str, &str, &str); 2] = [
+        ("trace_bpf_enter", "syscalls", "sys_enter_bpf"),
+        ("trace_bpf_exit", "syscalls", "sys_exit_bpf"),
+    ];
 }
 
 /// An IPv6 address, or an IPv4 address mapped into one (RFC 4291, section 2.5.5.2), as four

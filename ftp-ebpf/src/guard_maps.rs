@@ -72,6 +72,7 @@ pub(crate) static LAYOUT: Global<Layout> = Global::new(Layout {
     sk_v6_rcv_saddr: 0,
     sk_net: 0,
     net_inum: 0,
+    tcp_copied_seq: 0,
 });
 
 /// Whether a set of ports, one bit each, has this one in it.

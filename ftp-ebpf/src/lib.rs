@@ -8,6 +8,7 @@
 //! * [`packet`]: from a frame to the fields that decide, bounded and total.
 //! * [`decide`]: from those fields and what the maps say to a [`Reason`](reason::Reason).
 //! * [`guard`]: whose data connection a socket waits for that starts to listen.
+//! * [`timeline`]: what becomes of a data connection, step by step, for `pinhole trace`.
 //! * [`reason`]: every outcome there is, its action and its counter.
 
 #![cfg_attr(not(test), no_std)]
@@ -18,3 +19,4 @@ pub mod decide;
 pub mod guard;
 pub mod packet;
 pub mod reason;
+pub mod timeline;

@@ -18,6 +18,8 @@ mod report;
 mod sk_lookup;
 mod sockets;
 mod tcx;
+mod trace;
+mod trace_maps;
 mod tracepoints;
 mod world;
 mod xdp;

@@ -60,13 +60,7 @@ pub(crate) fn control_connections() -> Found {
 /// Looks at the process's descriptors; `None` where some were left out.
 #[inline(always)]
 fn walk_descriptors() -> Option<()> {
-    let layout = LAYOUT.load();
-    // SAFETY: no arguments.
-    let task = unsafe { bpf_get_current_task() };
-    let files: u64 = field(task, layout.task_files)?;
-    let table: u64 = field(files, layout.files_fdt)?;
-    let count: u32 = field(table, layout.fdtable_max_fds)?;
-    let descriptors: u64 = field(table, layout.fdtable_fd)?;
+    let (count, descriptors) = descriptors()?;
     let mut first = 0_u32;
     while first < MAX_DESCRIPTORS {
         if first >= count {
@@ -81,6 +75,20 @@ fn walk_descriptors() -> Option<()> {
         first += BATCH as u32;
     }
     (count <= MAX_DESCRIPTORS).then_some(())
+}
+
+/// How many descriptors the process that runs may have at present, and where their files are.
+#[inline(always)]
+fn descriptors() -> Option<(u32, u64)> {
+    let layout = LAYOUT.load();
+    // SAFETY: no arguments.
+    let task = unsafe { bpf_get_current_task() };
+    let files: u64 = field(task, layout.task_files)?;
+    let table: u64 = field(files, layout.files_fdt)?;
+    Some((
+        field(table, layout.fdtable_max_fds)?,
+        field(table, layout.fdtable_fd)?,
+    ))
 }
 
 /// Adds a descriptor's file to the walk, if it is a control connection. A global function: the
@@ -114,6 +122,12 @@ pub(crate) extern "C" fn consider_file(file: u64) -> u64 {
 
 #[inline(always)]
 fn control_of_file(file: u64) -> Option<Control> {
+    control_of_socket(socket_of_file(file)?)
+}
+
+/// The `struct sock` of a stream socket's file.
+#[inline(always)]
+fn socket_of_file(file: u64) -> Option<u64> {
     let layout = LAYOUT.load();
     let inode: u64 = field(file, layout.file_inode)?;
     let mode: u16 = field(inode, layout.inode_mode)?;
@@ -125,7 +139,7 @@ fn control_of_file(file: u64) -> Option<Control> {
     if kind != SOCK_STREAM {
         return None;
     }
-    control_of_socket(field(socket, layout.socket_sk)?)
+    field(socket, layout.socket_sk)
 }
 
 /// The control connection that a `struct sock` is, if it is one.
@@ -159,6 +173,19 @@ pub(crate) fn is_in_namespace(sk: u64) -> bool {
     let layout = LAYOUT.load();
     let inum = field::<u64>(sk, layout.sk_net).and_then(|net| field::<u32>(net, layout.net_inum));
     inum == Some(NAMESPACE.load())
+}
+
+/// The `struct sock` behind a descriptor of the process that runs, if it is a stream socket's.
+#[inline(always)]
+pub(crate) fn socket_of_descriptor(descriptor: u32) -> Option<u64> {
+    let (_, descriptors) = descriptors()?;
+    socket_of_file(field(descriptors, descriptor.wrapping_mul(8))?)
+}
+
+/// Up to which sequence number a TCP socket's process has taken what came.
+#[inline(always)]
+pub(crate) fn copied_seq(sk: u64) -> Option<u32> {
+    field(sk, LAYOUT.load().tcp_copied_seq)
 }
 
 /// When the running thread began, by the kernel's own count.

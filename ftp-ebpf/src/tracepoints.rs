@@ -14,7 +14,8 @@ use ftp_ebpf::{
 
 use crate::{control_connections, data_ports, guard_maps::LAST_READ, sockets};
 
-const IPPROTO_TCP: u16 = 6;
+pub(crate) const IPPROTO_TCP: u16 = 6;
+/// Multipath TCP reports its sockets a second time, under a protocol number of its own.
 const IPPROTO_MPTCP: u16 = 262;
 /// Socket states (include/net/tcp_states.h).
 const TCP_ESTABLISHED: i32 = 1;
@@ -24,7 +25,7 @@ const TCP_LISTEN: i32 = 10;
 
 /// The record of `sock:inet_sock_set_state` (its `format` file in tracefs; since Linux 4.16).
 #[repr(C)]
-struct StateChange {
+struct StateRecord {
     _common: u64,
     socket: u64,
     old: i32,
@@ -40,19 +41,57 @@ struct StateChange {
     remote: [u32; 4],
 }
 
+/// A socket goes from one state to another.
+pub(crate) struct StateChange {
+    pub(crate) socket: u64,
+    pub(crate) protocol: u16,
+    pub(crate) old: i32,
+    pub(crate) new: i32,
+    /// Its own port, host byte order.
+    pub(crate) port: u16,
+    /// The remote end is the client.
+    pub(crate) tuple: Tuple,
+}
+
+impl StateChange {
+    /// What the running program of that tracepoint is told.
+    #[inline(always)]
+    pub(crate) fn of(ctx: &TracePointContext) -> Self {
+        let record = ctx.as_ptr().cast::<StateRecord>();
+        macro_rules! field {
+            ($name:ident) => {
+                // SAFETY: a field of the running program's own context, at a fixed offset.
+                unsafe { ptr::addr_of!((*record).$name).read_volatile() }
+            };
+        }
+        let port = field!(local_port);
+        Self {
+            socket: field!(socket),
+            protocol: field!(protocol),
+            old: field!(old),
+            new: field!(new),
+            port,
+            tuple: Tuple {
+                client: Address(field!(remote)),
+                server: Address(field!(local)),
+                client_port_be: field!(remote_port).to_be(),
+                server_port_be: port.to_be(),
+            },
+        }
+    }
+}
+
 /// Follows sockets from listen(2) to their end.
 #[tracepoint]
 pub(crate) fn guard_state(ctx: TracePointContext) -> u32 {
-    let record = ctx.as_ptr().cast::<StateChange>();
-    macro_rules! field {
-        ($name:ident) => {
-            // SAFETY: a field of the running program's own context, at a fixed offset.
-            unsafe { ptr::addr_of!((*record).$name).read_volatile() }
-        };
-    }
-    let protocol = field!(protocol);
-    let (socket, port) = (field!(socket), field!(local_port));
-    let (old, new) = (field!(old), field!(new));
+    let StateChange {
+        socket,
+        protocol,
+        old,
+        new,
+        port,
+        tuple,
+    } = StateChange::of(&ctx);
     if protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP {
         match (is_connected(old), is_connected(new)) {
             (false, true) if sockets::is_control_port(port) => control_connections::begins(socket),
@@ -60,34 +99,17 @@ pub(crate) fn guard_state(ctx: TracePointContext) -> u32 {
             (false, _) | (true, true) => {}
         }
     }
-    // Multipath TCP reports its sockets a second time, under a protocol number of its own.
     if protocol != IPPROTO_TCP {
         return 0;
     }
+    let address = tuple.server;
     if new == TCP_LISTEN {
-        let listener = Listener {
-            address: Address(field!(local)),
-            port,
-        };
-        data_ports::listening(socket, &listener);
+        data_ports::listening(socket, &Listener { address, port });
     } else if old == TCP_LISTEN {
-        data_ports::closed(
-            socket,
-            DataPort {
-                address: Address(field!(local)),
-                port: port.into(),
-            },
-        );
+        let port = port.into();
+        data_ports::closed(socket, DataPort { address, port });
     } else if old == TCP_SYN_RECV && new == TCP_ESTABLISHED {
-        data_ports::accepted(
-            socket,
-            &Tuple {
-                client: Address(field!(remote)),
-                server: Address(field!(local)),
-                client_port_be: field!(remote_port).to_be(),
-                server_port_be: port.to_be(),
-            },
-        );
+        data_ports::accepted(socket, &tuple);
     }
     0
 }
@@ -98,9 +120,10 @@ fn is_connected(state: i32) -> bool {
     state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT
 }
 
-/// The record of `sock:sock_recv_length` (its `format` file in tracefs; since Linux 6.3).
+/// The record of `sock:sock_recv_length` and `sock:sock_send_length` (their `format` files in
+/// tracefs; since Linux 6.3).
 #[repr(C)]
-struct Received {
+struct LengthRecord {
     _common: u64,
     socket: u64,
     _family: u16,
@@ -108,19 +131,39 @@ struct Received {
     length: i32,
 }
 
+/// A socket has sent or received.
+pub(crate) struct SocketRecord {
+    pub(crate) socket: u64,
+    pub(crate) protocol: u16,
+    /// Bytes, or a negative errno.
+    pub(crate) length: i32,
+}
+
+impl SocketRecord {
+    /// What the running program of one of these tracepoints is told.
+    #[inline(always)]
+    pub(crate) fn of(ctx: &TracePointContext) -> Self {
+        let record = ctx.as_ptr().cast::<LengthRecord>();
+        // SAFETY: fields of the running program's own context, at fixed offsets.
+        unsafe {
+            Self {
+                socket: ptr::addr_of!((*record).socket).read_volatile(),
+                protocol: ptr::addr_of!((*record).protocol).read_volatile(),
+                length: ptr::addr_of!((*record).length).read_volatile(),
+            }
+        }
+    }
+}
+
 /// Remembers which control connection a thread read from last: in a server of one process, that
 /// is the client whose command it carries out. Attached only while there is such a server.
 #[tracepoint]
 pub(crate) fn guard_read(ctx: TracePointContext) -> u32 {
-    let record = ctx.as_ptr().cast::<Received>();
-    // SAFETY: fields of the running program's own context, at fixed offsets.
-    let (socket, protocol, length) = unsafe {
-        (
-            ptr::addr_of!((*record).socket).read_volatile(),
-            ptr::addr_of!((*record).protocol).read_volatile(),
-            ptr::addr_of!((*record).length).read_volatile(),
-        )
-    };
+    let SocketRecord {
+        socket,
+        protocol,
+        length,
+    } = SocketRecord::of(&ctx);
     if protocol != IPPROTO_TCP || length <= 0 {
         return 0;
     }

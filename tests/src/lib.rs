@@ -23,6 +23,7 @@ pub mod peer;
 pub mod process;
 pub mod settings;
 pub mod site;
+pub mod trace;
 pub mod tunnel;
 pub mod wait;
 pub mod wire;

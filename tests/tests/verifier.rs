@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use aya::programs::ProgramInfo;
 use ftp_ebpf::{abi::program, packet::LinkLayer};
-use ftp_user::pinholes::kernel::{GuardSettings, Object, Settings};
+use ftp_user::pinholes::kernel::{GuardSettings, Object, Settings, TraceSettings, TracedServer};
 
 /// A fifth of the limit.
 const MOST: u32 = 200_000;
@@ -33,6 +33,13 @@ fn every_program_is_far_from_the_verifiers_limit() -> Result<()> {
         for name in [program::GUARD_STATE, program::GUARD_READ] {
             ensure_far(name, debug, &object.tracepoint(name)?.info()?)?;
         }
+    }
+    let mut object = Object::load_trace(&TraceSettings {
+        server: Some(TracedServer::default()),
+        ..TraceSettings::default()
+    })?;
+    for (name, ..) in program::TRACE.iter().chain(&program::TRACE_SERVER) {
+        ensure_far(name, false, &object.tracepoint(name)?.info()?)?;
     }
     Ok(())
 }

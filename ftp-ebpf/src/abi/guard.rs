@@ -45,6 +45,8 @@ pub struct Layout {
     pub sk_net: u32,
     /// `net.ns.inum`
     pub net_inum: u32,
+    /// `tcp_sock.copied_seq`
+    pub tcp_copied_seq: u32,
 }
 
 /// A value of [`map::DATA_PORTS`](super::map::DATA_PORTS): a socket that listens for data
@@ -87,7 +89,7 @@ mod pod {
 }
 
 const _: () = {
-    assert!(size_of::<Layout>() == 19 * 4);
+    assert!(size_of::<Layout>() == 20 * 4);
     assert!(size_of::<Data>() == 48);
     assert!(size_of::<DataPort>() == 20);
 };

@@ -12,6 +12,7 @@ mod signals;
 mod source;
 mod status;
 mod systemd;
+mod trace;
 mod user;
 
 use std::io::Write as _;
@@ -54,6 +55,8 @@ enum Command {
     Guard(guard::Args),
     /// Show the pinholes that wait and the packets that were dropped
     Status(status::Args),
+    /// Show every data connection, step by step, with the time that each step took
+    Trace(trace::Args),
     /// Say what a configuration means, or what is wrong with it and where
     Check(check::Args),
 }
@@ -73,7 +76,7 @@ fn run(Cli { command, logging }: Cli) -> anyhow::Result<ExitCode> {
     // Those who run for long say in their configuration how they log.
     let started = match &command {
         Command::Serve(_) | Command::Guard(_) => Ok(()),
-        Command::User(_) | Command::Status(_) | Command::Check(_) => {
+        Command::User(_) | Command::Status(_) | Command::Trace(_) | Command::Check(_) => {
             logging.start(LogFormat::default())
         }
     };
@@ -83,6 +86,7 @@ fn run(Cli { command, logging }: Cli) -> anyhow::Result<ExitCode> {
         Command::User(args) => user::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Guard(args) => guard::run(&args, &logging).map(|()| ExitCode::SUCCESS),
         Command::Status(args) => status::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Trace(args) => trace::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => check::run(&args),
     }
 }

@@ -1,15 +1,14 @@
 //! `pinhole status`: the pinholes and counters of running daemons, read from the kernel.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use serde_json::{Value, json};
 
-use crate::pinholes::inspect::{Controls, InspectError, Listener, Row, Tables};
+use crate::pinholes::inspect::{Controls, InspectError, Listener, Row, Tables, processes};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -40,9 +39,6 @@ left out.
 Examples:
   pinhole status
   pinhole status --json | jq '.[].verdicts.closed'";
-
-/// As `/proc/PID/comm` has it.
-const PROGRAM: &str = "pinhole";
 
 /// Longer than any deadline.
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -103,19 +99,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 /// Every process of this program's name that has the tables.
 fn daemons(pinned: &mut Pinned) -> anyhow::Result<Vec<Daemon>> {
     let mut daemons = Vec::new();
-    for entry in fs::read_dir("/proc").context("cannot read /proc")? {
-        let entry = entry?;
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
-            continue;
-        };
-        let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-        if name.trim() != PROGRAM {
-            continue;
-        }
+    for pid in processes()? {
         match Daemon::of_process(pid, pinned) {
             // None: not a daemon, or without enforcement.
             Ok(found) => daemons.extend(found),

@@ -354,10 +354,10 @@ fn refused(map: &'static str) -> impl Fn(MapError) -> InspectError {
 }
 
 /// The maps that a program works on: name (the kernel keeps 15 bytes of it) and number.
-struct Maps(Vec<(String, u32)>);
+pub(in crate::pinholes) struct Maps(Vec<(String, u32)>);
 
 impl Maps {
-    fn of(program: &ProgramInfo) -> Result<Self, InspectError> {
+    pub(in crate::pinholes) fn of(program: &ProgramInfo) -> Result<Self, InspectError> {
         let ids = program.map_ids().map_err(|source| InspectError::Program {
             source: Box::new(source),
         })?;
@@ -368,14 +368,45 @@ impl Maps {
         Ok(Self(named.collect()))
     }
 
-    fn id(&self, map: &str) -> Option<u32> {
+    pub(in crate::pinholes) fn id(&self, map: &str) -> Option<u32> {
         let mut maps = self.0.iter();
         maps.find_map(|(name, id)| (name == map).then_some(*id))
     }
 }
 
+/// Every process of this program's name, whatever it does.
+///
+/// # Errors
+///
+/// `/proc` cannot be read.
+pub fn processes() -> Result<Vec<u32>, InspectError> {
+    /// As `/proc/PID/comm` has it.
+    const PROGRAM: &str = "pinhole";
+    let path = Path::new("/proc");
+    let refused = |source| InspectError::Process {
+        path: path.to_owned(),
+        source,
+    };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path).map_err(refused)? {
+        let entry = entry.map_err(refused)?;
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+        if name.trim() == PROGRAM {
+            found.push(pid);
+        }
+    }
+    Ok(found)
+}
+
 /// The programs that a process holds.
-fn programs_of(pid: u32) -> Result<Vec<ProgramInfo>, InspectError> {
+pub(in crate::pinholes) fn programs_of(pid: u32) -> Result<Vec<ProgramInfo>, InspectError> {
     let path = Path::new("/proc").join(pid.to_string()).join("fdinfo");
     let entries = fs::read_dir(&path).map_err(|source| InspectError::Process {
         path: path.clone(),

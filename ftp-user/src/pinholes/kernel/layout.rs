@@ -61,6 +61,7 @@ pub(super) fn of_running_kernel() -> Result<Layout, LayoutError> {
         sk_v6_rcv_saddr: at("sock_common", "skc_v6_rcv_saddr")?,
         sk_net: at("sock_common", "skc_net")?,
         net_inum: at("net", "ns")? + at("ns_common", "inum")?,
+        tcp_copied_seq: at("tcp_sock", "copied_seq")?,
     })
 }
 

@@ -17,6 +17,7 @@ mod proc_net;
 mod shared_ports;
 mod store;
 mod table;
+mod trace;
 mod upkeep;
 
 use std::{
@@ -36,8 +37,9 @@ pub use self::{
     guard::{Guard, GuardOptions, NamespaceError, PinsError, SelfTestError, enter, pinned_layouts},
     host::HostError,
     layout::LayoutError,
-    object::{GuardSettings, Object, ObjectError, Settings},
+    object::{GuardSettings, Object, ObjectError, Settings, TraceSettings, TracedServer},
     shared_ports::{Set, SharedPorts},
+    trace::{End, Moment, Timeline, TraceError, Tracer},
 };
 pub(in crate::pinholes) use self::{clock::monotonic_ns, table::Hole};
 use self::{

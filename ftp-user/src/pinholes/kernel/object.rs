@@ -19,6 +19,9 @@ use crate::config::Enforce;
 /// Built by the build script from the `ftp-ebpf` package.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/pinhole-ebpf"));
 
+/// Bytes of a ring buffer that is not used: whole pages, of any size that there is.
+const SMALLEST_RING: u32 = 65_536;
+
 /// What is fixed when the programs are loaded.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -42,6 +45,24 @@ pub struct GuardSettings {
     pub layout: Layout,
     /// Inode number of the network namespace.
     pub namespace: u32,
+}
+
+/// What is fixed when the programs of `pinhole trace` are loaded.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TraceSettings {
+    /// Where the running kernel keeps what is read, and in which network namespace.
+    pub kernel: GuardSettings,
+    /// The server of our own that negotiates, if it is one and no guard.
+    pub server: Option<TracedServer>,
+}
+
+/// A server of our own that is followed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TracedServer {
+    /// Its process.
+    pub pid: u32,
+    /// Its descriptor of the table.
+    pub table: u32,
 }
 
 impl Settings {
@@ -151,10 +172,10 @@ impl Object {
             .override_global(abi::global::NAMESPACE, &guard.namespace, true)
             .map_max_entries(abi::map::PINHOLES, settings.max_pinholes);
         if settings.guard.is_none() {
-            for map in abi::map::LARGE_OF_GUARD {
-                loader.map_max_entries(map, 1);
-            }
+            shrink(&mut loader, &abi::map::LARGE_OF_GUARD);
         }
+        shrink(&mut loader, &abi::map::LARGE_OF_TRACE);
+        loader.map_max_entries(abi::map::STEPS, SMALLEST_RING);
         if let Some(folder) = pins {
             for map in abi::map::KEPT {
                 loader.map_pin_path(map, folder.join(map));
@@ -175,6 +196,32 @@ impl Object {
             }
         } else {
             object.load_program(abi::program::STEER, |program: &mut SkLookup| program.load())?;
+        }
+        Ok(object)
+    }
+
+    /// Loads the programs of `pinhole trace`, and no others.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Object::load`].
+    pub fn load_trace(settings: &TraceSettings) -> Result<Self, ObjectError> {
+        let server = settings.server.unwrap_or_default();
+        let mut loader = EbpfLoader::new();
+        loader
+            .override_global(abi::global::LAYOUT, &settings.kernel.layout, true)
+            .override_global(abi::global::NAMESPACE, &settings.kernel.namespace, true)
+            .override_global(abi::global::SERVER, &server.pid, true)
+            .override_global(abi::global::SERVER_TABLE, &server.table, true)
+            .map_max_entries(abi::map::EVENTS, SMALLEST_RING);
+        shrink(&mut loader, &abi::map::LARGE_OF_GUARD);
+        shrink(&mut loader, &[abi::map::ESTABLISHED]);
+        let ebpf = loader
+            .load(OBJECT)
+            .map_err(|error| ObjectError::Load(Box::new(error)))?;
+        let mut object = Self { ebpf };
+        for name in traces(settings.server.is_some()) {
+            object.load_program(name, |program: &mut TracePoint| program.load())?;
         }
         Ok(object)
     }
@@ -227,13 +274,31 @@ impl Object {
         self.program(abi::program::STEER)
     }
 
-    /// One of the guard's tracepoint programs; loaded with a guard.
+    /// One of the guard's tracepoint programs, loaded with a guard, or one of `pinhole trace`.
     ///
     /// # Errors
     ///
     /// [`ObjectError::Missing`].
     pub fn tracepoint(&mut self, name: &'static str) -> Result<&mut TracePoint, ObjectError> {
         self.program(name)
+    }
+
+    /// What `pinhole trace` has seen.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Object::pinholes`].
+    pub fn steps(&mut self) -> Result<RingBuf<MapData>, ObjectError> {
+        self.take(abi::map::STEPS)
+    }
+
+    /// How much `pinhole trace` has missed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Object::pinholes`].
+    pub fn lost(&mut self) -> Result<Array<MapData, u64>, ObjectError> {
+        self.take(abi::map::LOST)
     }
 
     /// The guard's ports that are shut in any case.
@@ -400,5 +465,22 @@ impl Object {
             program: name,
             source: Box::new(source),
         })
+    }
+}
+
+/// The names of the programs of `pinhole trace`, each once.
+fn traces(server: bool) -> impl Iterator<Item = &'static str> {
+    let own = abi::program::TRACE_SERVER.iter().filter(move |_| server);
+    let mut last = "";
+    let names = abi::program::TRACE.iter().chain(own);
+    names.filter_map(move |(name, ..)| {
+        (std::mem::replace(&mut last, name) != *name).then_some(*name)
+    })
+}
+
+/// Leaves maps that are not used as small as can be.
+fn shrink(loader: &mut EbpfLoader<'_>, maps: &[&'static str]) {
+    for map in maps {
+        loader.map_max_entries(map, 1);
     }
 }
