@@ -1,4 +1,4 @@
-//! The PASV round trip beside NOOP's: what negotiating a data port costs the client in waiting.
+//! The PASV and EPSV round trips beside NOOP's: what negotiating a data port costs the client in waiting.
 
 use std::time::Duration;
 
@@ -27,10 +27,10 @@ impl Scenario for Pasv {
 
     fn method(&self) -> &'static str {
         "Client and server in two network namespaces over veth, made and started anew for each round. The\n\
-         servers of a round take turns: one logged-in anonymous control connection each sends 100 times NOOP\n\
-         and PASV and waits for each reply. CLOCK_MONOTONIC around write and read in the client; the first turn\n\
-         is not counted. Each PASV replaces the one before, so its time holds closing one port and opening the\n\
-         next; no data connection is made. Median and p99 within a round; median, p10 and p90 of these over the\n\
+         servers of a round take turns: one logged-in anonymous control connection each sends 100 times NOOP,\n\
+         PASV and EPSV and waits for each reply. CLOCK_MONOTONIC around write and read in the client; the first\n\
+         turn is not counted. Each PASV or EPSV replaces the one before, so its time holds closing one port and\n\
+         opening the next; no data connection is made. Median and p99 within a round; median, p10 and p90 of these over the\n\
          rounds. `own NOOP` is the same server's NOOP in the same round: what remains is negotiation."
     }
 
@@ -68,14 +68,15 @@ impl Rounds for Pairs<'_> {
         }
         let mut samples = Vec::new();
         for stand in &stands {
-            let (noop, pasv) = (Sorted::new(&stand.noop), Sorted::new(&stand.pasv));
+            let noop = Sorted::new(&stand.noop);
             for (metric, fraction) in [("median", 0.5), ("p99", 0.99)] {
                 let noop = noop.at(fraction)?;
                 samples.push(Sample::new("NOOP", stand.name, metric, "µs", noop));
-                samples.push(
-                    Sample::new("PASV", stand.name, metric, "µs", pasv.at(fraction)?)
-                        .against("own NOOP", noop),
-                );
+                for (case, times) in [("PASV", &stand.pasv), ("EPSV", &stand.epsv)] {
+                    let time = Sorted::new(times).at(fraction)?;
+                    let sample = Sample::new(case, stand.name, metric, "µs", time);
+                    samples.push(sample.against("own NOOP", noop));
+                }
             }
         }
         Ok(compare(samples))
@@ -89,6 +90,7 @@ struct Connected<'a> {
     client: Client,
     noop: Vec<Duration>,
     pasv: Vec<Duration>,
+    epsv: Vec<Duration>,
     _stand: Stand<'a>,
 }
 
@@ -101,6 +103,7 @@ impl<'a> Connected<'a> {
             client,
             noop: Vec::new(),
             pasv: Vec::new(),
+            epsv: Vec::new(),
             _stand: stand,
         })
     }
@@ -109,9 +112,11 @@ impl<'a> Connected<'a> {
         for _ in 0..PER_TURN {
             let noop = self.client.timed("NOOP\r\n", 200)?;
             let pasv = self.client.timed("PASV\r\n", 227)?;
+            let epsv = self.client.timed("EPSV\r\n", 229)?;
             if counted {
                 self.noop.push(noop);
                 self.pasv.push(pasv);
+                self.epsv.push(epsv);
             }
         }
         Ok(())
