@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead as _, Write as _},
+    io::{self, BufRead, Write},
     net::{Shutdown, TcpStream},
     os::unix::fs::FileExt as _,
 };
@@ -20,6 +20,8 @@ use super::{Connector, Source};
 
 /// What one system call may take.
 const CHUNK: usize = 1 << 20;
+/// What rustls may hold back, encrypted.
+pub(crate) const BUFFER_LIMIT: usize = 1 << 20;
 
 /// An open data connection.
 pub(crate) enum Data {
@@ -82,16 +84,7 @@ impl Data {
                     }
                 }
             }
-            Self::Private(stream) => {
-                let received = match stream.fill_buf() {
-                    Ok(bytes) => bytes.len(),
-                    // A server that ends without close_notify; the caller knows what length is right.
-                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
-                    Err(error) => return Err(error).context("cannot download"),
-                };
-                stream.consume(received);
-                Ok(received)
-            }
+            Self::Private(stream) => drop_some(stream),
         }
     }
 
@@ -105,18 +98,7 @@ impl Data {
             (Self::Private(stream), Source::Memory(bytes)) => {
                 stream.write_all(bytes).context("cannot upload")
             }
-            (Self::Private(stream), Source::File(file, len)) => {
-                // By offset: streams share the file.
-                let mut buffer = vec![0; CHUNK];
-                let mut offset = 0;
-                while offset < len {
-                    let read = file.read_at(&mut buffer, offset)?;
-                    ensure!(read > 0, "the file shrank");
-                    stream.write_all(&buffer[..read]).context("cannot upload")?;
-                    offset += read as u64;
-                }
-                Ok(())
-            }
+            (Self::Private(stream), Source::File(file, len)) => send_copied(stream, file, len),
         }
     }
 
@@ -135,6 +117,33 @@ impl Data {
             }
         }
     }
+}
+
+/// Throws away what has come inside TLS, waiting for a first byte; 0 is the end.
+pub(crate) fn drop_some(stream: &mut (impl BufRead + ?Sized)) -> Result<usize> {
+    let received = match stream.fill_buf() {
+        Ok(bytes) => bytes.len(),
+        // A server that ends without close_notify; the caller knows what length is right.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
+        Err(error) => return Err(error).context("cannot download"),
+    };
+    stream.consume(received);
+    Ok(received)
+}
+
+/// Sends a file's first bytes by way of a buffer, into TLS.
+pub(crate) fn send_copied(stream: &mut (impl Write + ?Sized), file: &File, len: u64) -> Result<()> {
+    // By offset: streams share the file.
+    let mut buffer = vec![0; CHUNK];
+    let mut offset = 0;
+    while offset < len {
+        let most = usize::try_from(len - offset).unwrap_or(CHUNK).min(CHUNK);
+        let read = file.read_at(&mut buffer[..most], offset)?;
+        ensure!(read > 0, "the file shrank");
+        stream.write_all(&buffer[..read]).context("cannot upload")?;
+        offset += read as u64;
+    }
+    stream.flush().context("cannot upload")
 }
 
 fn idle(error: &io::Error) -> bool {

@@ -13,7 +13,10 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use rustls::{ClientConnection, StreamOwned};
 
-pub(crate) use self::{data::Data, tls::Connector};
+pub(crate) use self::{
+    data::{BUFFER_LIMIT, Data, drop_some, send_copied},
+    tls::{Connector, provider},
+};
 
 /// How long a server may be silent.
 const PATIENCE: Duration = Duration::from_secs(10);

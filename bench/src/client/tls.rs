@@ -11,20 +11,28 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
+use super::BUFFER_LIMIT;
+
+/// The cryptography of everything that is the benchmark's own, which is to be our server's as well. AES-128-GCM
+/// first: what all contestants have in common and hardware helps with.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    let mut provider = ring::default_provider();
+    let first = |name: &str| !name.contains("AES_128_GCM");
+    provider
+        .cipher_suites
+        .sort_by_key(|suite| first(suite.suite().as_str().unwrap_or_default()));
+    Arc::new(provider)
+}
+
 /// Makes connections private. A clone shares the remembered sessions; sessions with different servers
 /// must not share them.
 #[derive(Clone)]
 pub(crate) struct Connector(Arc<ClientConfig>);
 
 impl Connector {
-    /// TLS 1.3 and 1.2, AES-128-GCM first: what all contestants have in common and hardware helps with.
+    /// TLS 1.3 and 1.2.
     pub(crate) fn new() -> Result<Self> {
-        let mut provider = ring::default_provider();
-        let first = |name: &str| !name.contains("AES_128_GCM");
-        provider
-            .cipher_suites
-            .sort_by_key(|suite| first(suite.suite().as_str().unwrap_or_default()));
-        let provider = Arc::new(provider);
+        let provider = provider();
         let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .context("no TLS versions")?
@@ -35,13 +43,13 @@ impl Connector {
     }
 
     /// Shakes hands.
-    pub(super) fn handshake(
+    pub(crate) fn handshake(
         &self,
         mut stream: TcpStream,
     ) -> Result<StreamOwned<ClientConnection, TcpStream>> {
         let name = ServerName::try_from("bench.example").context("a bad name")?;
         let mut tls = ClientConnection::new(Arc::clone(&self.0), name)?;
-        tls.set_buffer_limit(Some(1 << 20));
+        tls.set_buffer_limit(Some(BUFFER_LIMIT));
         while tls.is_handshaking() {
             match tls.complete_io(&mut stream) {
                 Ok(_) => {}
