@@ -12,6 +12,7 @@ mod open;
 mod pasv;
 mod sessions;
 mod stand;
+mod timeline;
 mod transfer;
 mod verdict;
 
@@ -62,6 +63,7 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
         Box::new(flood::FloodScenario),
         Box::new(goodput::Goodput),
         Box::new(open::Open),
+        Box::new(timeline::Timeline),
         Box::new(guard::Guard),
     ]
 }

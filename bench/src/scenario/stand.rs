@@ -33,6 +33,7 @@ pub(crate) struct Stand<'a> {
     pub(crate) server: &'a dyn Server,
     pub(crate) listen: SocketAddr,
     pub(crate) running: Running,
+    namespace: NetNs,
     clients: NetNs,
     _lab: Option<Lab>,
 }
@@ -80,9 +81,15 @@ impl<'a> Stand<'a> {
             server,
             listen,
             running,
+            namespace,
             clients,
             _lab: lab,
         })
+    }
+
+    /// Where the server is.
+    pub(crate) fn namespace(&self) -> &NetNs {
+        &self.namespace
     }
 
     /// Where the clients are.

@@ -132,6 +132,11 @@ impl Running {
         }
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// CPU time of it and of all that it has started.
     pub(crate) fn cpu(&self) -> Result<Duration> {
         cpu::of_tree(self.pid)
