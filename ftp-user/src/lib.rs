@@ -2,17 +2,20 @@
 //! negotiated them.
 //!
 //! Who may know whom: `main` → `cli` → `server` → `session` → {`negotiate`, `transfer`, `digest`,
-//! `auth`, `vfs`, `tls`, `generation`, `disk`}; `auth` → `vfs`; `transfer` → `disk`; `negotiate` → `pinholes` → the layout shared
-//! with the kernel half. `proto` is pure: no sockets, no clock, no tokio. Only `pinholes` knows of
+//! `auth`, `vfs`, `tls`, `generation`, `disk`}; `auth` → `vfs`; `transfer` → `disk`; `negotiate` →
+//! `pinholes` → the layout shared with the kernel half. `handover`, which `cli` starts, knows `server`
+//! and `pinholes`. `proto` is pure: no sockets, no clock, no tokio. Only `pinholes` knows of
 //! eBPF.
 
 pub mod auth;
+pub mod channel;
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod digest;
 pub mod disk;
 pub mod generation;
+pub mod handover;
 pub mod hosts;
 pub mod negotiate;
 pub mod pinholes;

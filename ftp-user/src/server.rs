@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -36,15 +36,32 @@ const DRAIN_REPORT: Duration = Duration::from_secs(5);
 /// A client whose host vanished is noticed after this long without traffic.
 const KEEPALIVE: Duration = Duration::from_secs(120);
 
-/// Serves on `listeners`, those that start in the clear first, until `stop` resolves, then ends every
-/// session with 421. Transfers may go on for `timeouts.drain`. Logs `listening on ADDR` for each, and
-/// `ready`.
+/// Asks the server to accept no more, because another process does. Answered, once that is so, with
+/// the number of the session that would have been next.
+pub type Relief = oneshot::Sender<SessionId>;
+
+/// What is told to a server while it runs.
+#[derive(Debug)]
+pub struct Orders<Stop> {
+    /// Resolves when it has to stop.
+    pub stop: Stop,
+    /// Asks it to accept no more.
+    pub relief: mpsc::Receiver<Relief>,
+}
+
+/// Serves on `listeners`, those that start in the clear first, until it is told to stop; then ends
+/// every session with 421. Transfers may go on for `timeouts.drain`. Logs `listening on ADDR` for
+/// each, and `ready`. Sessions are numbered from `next_id` on.
+///
+/// Relieved, it ends with its last session, or stops after `timeouts.restart`.
 pub async fn serve(
     listeners: Vec<Listener>,
     newest: Newest,
     pinholes: Pinholes,
-    stop: impl Future<Output = ()>,
+    mut next_id: SessionId,
+    orders: Orders<impl Future<Output = ()>>,
 ) -> Result<(), ServeError> {
+    let Orders { stop, mut relief } = orders;
     let (stop_sessions, stopping) = watch::channel(Stop::No);
     let admission = Arc::new(Admission::default());
     let shared = Arc::new(Shared {
@@ -81,30 +98,51 @@ pub async fn serve(
     tracing::info!("ready");
 
     let mut sessions = JoinSet::new();
-    let mut next_id: SessionId = 1;
+    let mut next = next_id;
+    let mut begin = |sessions: &mut JoinSet<()>, (stream, ends, way): (TcpStream, Ends, Way)| {
+        let id = next_id;
+        next_id += 1;
+        let limits = &shared.newest.get().config.limits;
+        match admission.admit(ends.client.ip(), limits) {
+            Ok(ticket) => {
+                let shared = Arc::clone(&shared);
+                sessions.spawn(async move {
+                    session::run(ControlSocket(stream), id, ends, way, shared).await;
+                    drop(ticket);
+                });
+            }
+            Err(why) => {
+                tracing::warn!(client = %ends.client.ip(), why, "session refused");
+                sessions.spawn(turn_away(stream, why));
+            }
+        }
+        next_id
+    };
     tokio::pin!(stop);
-    loop {
+    let mut relieved = false;
+    let limit = tokio::time::sleep(Duration::MAX);
+    tokio::pin!(limit);
+    while !relieved || !sessions.is_empty() {
         tokio::select! {
             biased;
             () = &mut stop => break,
+            () = &mut limit, if relieved => break,
             Some(ended) = sessions.join_next() => report(ended),
-            Some((stream, ends, way)) = arrivals.recv() => {
-                let id = next_id;
-                next_id += 1;
-                let limits = &shared.newest.get().config.limits;
-                match admission.admit(ends.client.ip(), limits) {
-                    Ok(ticket) => {
-                        let shared = Arc::clone(&shared);
-                        sessions.spawn(async move {
-                            session::run(ControlSocket(stream), id, ends, way, shared).await;
-                            drop(ticket);
-                        });
-                    }
-                    Err(why) => {
-                        tracing::warn!(client = %ends.client.ip(), why, "session refused");
-                        sessions.spawn(turn_away(stream, why));
-                    }
+            Some(arrival) = arrivals.recv() => next = begin(&mut sessions, arrival),
+            Some(reply) = relief.recv(), if !relieved => {
+                acceptors.shutdown().await;
+                // Those that have been accepted are this process's.
+                while let Some(arrival) = arrivals.recv().await {
+                    next = begin(&mut sessions, arrival);
                 }
+                // Who asked has gone only if the process ends.
+                let _ = reply.send(next);
+                relieved = true;
+                let most = shared.newest.get().config.timeouts.restart;
+                if !most.is_zero() {
+                    limit.as_mut().reset(Instant::now() + most);
+                }
+                tracing::info!(sessions = sessions.len(), "relieved: another process accepts");
             }
         }
     }

@@ -10,7 +10,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
+};
 
 use crate::{
     namespace::NetNs,
@@ -96,6 +99,45 @@ impl Daemon {
         self.child.id()
     }
 
+    /// Has it restart without a gap, and waits until the new process is ready. Returns its id; it
+    /// ends with this.
+    pub fn restart(&self) -> Result<Successor> {
+        let ready = self.count_said(is_ready);
+        let before = self.successors().len();
+        self.signal(Signal::USR2)?;
+        self.successor_of(before, ready)
+    }
+
+    /// The same where a process that has taken over already is the one to restart.
+    pub fn restart_again(&self, successor: Successor) -> Result<Successor> {
+        let ready = self.count_said(is_ready);
+        let before = self.successors().len();
+        successor.signal(Signal::USR2)?;
+        self.successor_of(before, ready)
+    }
+
+    fn successor_of(&self, before: usize, ready: usize) -> Result<Successor> {
+        wait::poll_within(wait::SOON, "another process has taken over", || {
+            if self.has_said(|line| line.contains("restart refused")) {
+                bail!("{}", self.log());
+            }
+            let ready = self.count_said(is_ready) > ready;
+            let newest = self.successors().get(before).copied();
+            Ok(newest.filter(|_| ready))
+        })
+        .map(|pid| Successor { pid })
+    }
+
+    /// The processes that have taken over, by now, from the one that was started or from each other.
+    fn successors(&self) -> Vec<Pid> {
+        let pid = |line: &String| {
+            let (line, _) = line.split_once(" has taken over;")?;
+            let (_, pid) = line.rsplit_once(' ')?;
+            Pid::from_raw(pid.parse().ok()?)
+        };
+        lock(&self.said).iter().filter_map(pid).collect()
+    }
+
     /// Everything it has logged so far.
     pub fn log(&self) -> String {
         lock(&self.said).join("\n")
@@ -139,13 +181,19 @@ impl Daemon {
     /// Waits until it has ended by itself; `None` when it still runs after `limit`.
     pub fn wait(&mut self, limit: Duration) -> Result<Option<ExitStatus>> {
         let status = process::wait(&mut self.child, limit)?;
-        if status.is_some() {
+        // A process that has taken over goes on speaking.
+        if status.is_some() && self.successors().is_empty() {
             self.drain();
         }
         Ok(status)
     }
 
     fn end(&mut self) -> Result<()> {
+        // They are nobody's children, and hold what is read below.
+        for pid in self.successors() {
+            // Most have ended by themselves.
+            let _ = kill_process(pid, Signal::KILL);
+        }
         self.child.kill().context("cannot kill the daemon")?;
         self.child.wait().context("cannot wait for the daemon")?;
         self.drain();
@@ -158,6 +206,38 @@ impl Daemon {
             // It cannot panic; if it did, the log is merely short.
             let _ = listener.join();
         }
+    }
+}
+
+/// A process of a [`Daemon`] that has taken over.
+#[derive(Clone, Copy, Debug)]
+pub struct Successor {
+    pid: Pid,
+}
+
+impl Successor {
+    /// Its process id.
+    pub fn pid(self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Sends a signal.
+    pub fn signal(self, signal: Signal) -> Result<()> {
+        kill_process(self.pid, signal)
+            .with_context(|| format!("cannot send {signal:?} to the daemon's new process"))
+    }
+
+    /// Waits until it has ended.
+    pub fn wait(self) -> Result<()> {
+        let handle = match pidfd_open(self.pid, PidfdFlags::empty()) {
+            Ok(handle) => handle,
+            Err(rustix::io::Errno::SRCH) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let limit = Timespec::try_from(wait::SOON)?;
+        let ended = poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&limit))?;
+        ensure!(ended > 0, "the daemon's new process still runs");
+        Ok(())
     }
 }
 

@@ -411,6 +411,15 @@ fn the_units_capabilities_suffice() -> Result<()> {
     let mut fetched = Vec::new();
     std::io::Read::read_to_end(&mut data, &mut fetched)?;
     files::ensure_equal("active", &fetched, &content)?;
+    session.expect_reply(226)?;
+    let new = daemon.restart()?;
+    files::ensure_equal(
+        "through the new process",
+        &session.retrieve("file")?,
+        &content,
+    )?;
+    new.signal(Signal::TERM)?;
+    new.wait()?;
     daemon.stop()
 }
 

@@ -205,11 +205,16 @@ impl Checked {
         meaning.push((
             "timeouts",
             format!(
-                "login {}, idle {}, stalled transfer {}, transfers at shutdown {}",
+                "login {}, idle {}, stalled transfer {}, transfers at shutdown {}, \
+                 sessions after SIGUSR2 {}",
                 time(timeouts.login),
                 time(timeouts.idle),
                 time(timeouts.stall),
-                time(timeouts.drain)
+                time(timeouts.drain),
+                match timeouts.restart.is_zero() {
+                    true => "without limit".to_owned(),
+                    false => time(timeouts.restart).to_string(),
+                }
             ),
         ));
         if self.config.guard != config::Guard::default() {

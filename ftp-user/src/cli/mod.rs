@@ -7,6 +7,7 @@ mod guard;
 mod log;
 mod overrides;
 mod prompt;
+mod restart;
 mod serve;
 mod signals;
 mod source;

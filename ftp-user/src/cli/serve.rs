@@ -6,14 +6,16 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use tokio::sync::mpsc;
+
 use super::log::Logging;
 use super::overrides::Overrides;
-use super::signals::{Hangup, Stop};
+use super::signals::{Hangup, Stop, TakeOver};
 use super::source::{self, Source};
-use super::systemd;
-use crate::config::Config;
+use super::{explain, restart, systemd};
 use crate::generation::{Generation, Generations};
-use crate::pinholes::Pinholes;
+use crate::handover::{self, Arrival, Departure, Program};
+use crate::pinholes::{Estate, Pinholes};
 use crate::server::{self, Listener};
 
 #[derive(Debug, clap::Args)]
@@ -40,46 +42,121 @@ Try it without root; ports are then open to anybody while they wait:
   pinhole serve --root . --listen 127.0.0.1:2121 --enforce off";
 
 pub(super) fn run(args: &Args, logging: &Logging) -> anyhow::Result<()> {
-    let given = systemd::sockets()?;
-    let source = Source::new(args.config.clone(), args.overrides.clone(), &given);
-    // All that can be wrong with settings and addresses is found before anything is attached.
-    let config = source.read()?;
-    logging.start(config.log.format)?;
-    let first = Generation::load(config)?;
-    source::say_doubts(&first);
-    let listeners = match given.is_empty() {
-        true => server::bind_all(&first.config)?,
-        false => given,
-    };
-    allow_many_descriptors(first.config.limits.sessions);
+    let program = Program::of_this_process().context("cannot tell this program's file")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;
-    // On a worker, not on this thread: with each session it would have to be woken besides.
-    runtime.block_on(async { tokio::spawn(serve(source, first, listeners)).await? })
+    let channel = handover::inherited().context("cannot use the channel on standard input")?;
+    let Some(channel) = channel else {
+        let begun = Start::begin(args, logging, None)?;
+        return runtime.block_on(on_a_worker(begun.serve(program)));
+    };
+    let before = runtime.block_on(Arrival::meet(channel));
+    let before = Arc::new(before.context("cannot take over")?);
+    let done = Start::begin(args, logging, Some(&before))
+        .and_then(|begun| runtime.block_on(on_a_worker(begun.serve(program))));
+    if let Err(error) = &done {
+        runtime.block_on(before.failed(&explain(error)));
+    }
+    done
 }
 
-async fn serve(source: Source, first: Generation, listeners: Vec<Listener>) -> anyhow::Result<()> {
-    // Before anything is attached, so that a signal from now on ends in an orderly way.
-    let (stop, hangup) = (Stop::new()?, Hangup::new()?);
-    let pinholes = pinholes(&first.config).await?;
-    let generations = Arc::new(Generations::new(first));
-    let newest = generations.follow();
-    tokio::spawn(source::reload_at(hangup, source, generations));
-    tokio::spawn(systemd::feed_watchdog());
-    systemd::ready();
-    server::serve(listeners, newest, pinholes, stop.told()).await?;
-    tracing::info!("stopped");
-    Ok(())
+/// Not on this thread, which would have to be woken besides for each session that begins and ends.
+async fn on_a_worker(
+    serving: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+) -> anyhow::Result<()> {
+    tokio::spawn(serving).await?
 }
 
-/// The kernel's pinholes, or ordinary listeners where the admin does without enforcement. Never the
-/// one in place of the other by itself.
-async fn pinholes(config: &Config) -> anyhow::Result<Pinholes> {
-    match config.enforce.enabled {
-        true => Ok(Pinholes::kernel(config).await?),
-        false => Ok(Pinholes::listeners(config)),
+/// All that can be wrong with settings and addresses has been found, and nothing is attached yet.
+struct Start {
+    source: Source,
+    first: Generation,
+    listeners: Vec<Listener>,
+    given: bool,
+    before: Option<Arc<Arrival>>,
+}
+
+impl Start {
+    fn begin(
+        args: &Args,
+        logging: &Logging,
+        before: Option<&Arc<Arrival>>,
+    ) -> anyhow::Result<Start> {
+        let (given, others) = match before {
+            None => (systemd::sockets()?, Vec::new()),
+            Some(before) if before.given => (before.listeners()?, Vec::new()),
+            Some(before) => (Vec::new(), before.listeners()?),
+        };
+        let source = Source::new(args.config.clone(), args.overrides.clone(), &given);
+        let config = source.read()?;
+        logging.start(config.log.format)?;
+        if let Some(before) = before {
+            before.check(&config)?;
+        }
+        let first = Generation::load(config)?;
+        source::say_doubts(&first);
+        let (listeners, given) = match given.is_empty() {
+            true => (server::bind_all(&first.config, others)?, false),
+            false => (given, true),
+        };
+        allow_many_descriptors(first.config.limits.sessions);
+        Ok(Start {
+            source,
+            first,
+            listeners,
+            given,
+            before: before.cloned(),
+        })
+    }
+
+    async fn serve(self, program: Program) -> anyhow::Result<()> {
+        let Start {
+            source,
+            first,
+            listeners,
+            given,
+            before,
+        } = self;
+        // Before anything is attached, so that a signal from now on ends in an orderly way.
+        let (stop, hangup, take_over) = (Stop::new()?, Hangup::new()?, TakeOver::new()?);
+        let prepared = Pinholes::prepare(&first.config).await?;
+        let (pinholes, next_session, predecessor) = match before {
+            None => (prepared.lock(Estate::default())?.0, 1, None),
+            Some(before) => {
+                let estate = before.prepared().await?;
+                let (pinholes, heirs) = prepared.lock(estate)?;
+                let next_session = before.taken().await?;
+                let serving = pinholes.clone();
+                let predecessor = async move { before.serve(&serving, heirs).await };
+                (pinholes, next_session, Some(tokio::spawn(predecessor)))
+            }
+        };
+        pinholes.accept().await;
+        let generations = Arc::new(Generations::new(first));
+        let newest = generations.follow();
+        let (relieve, relief) = mpsc::channel(1);
+        let copies: Result<_, _> = listeners.iter().map(Listener::try_clone).collect();
+        let departure = Departure {
+            program,
+            listeners: copies.context("cannot copy the listeners")?,
+            given,
+            pinholes: pinholes.clone(),
+            relief: relieve,
+        };
+        let follow = Arc::clone(&generations);
+        tokio::spawn(restart::at(take_over, departure, follow, predecessor));
+        tokio::spawn(source::reload_at(hangup, source, generations));
+        tokio::spawn(systemd::feed_watchdog());
+        systemd::ready();
+        let orders = server::Orders {
+            stop: stop.told(),
+            relief,
+        };
+        server::serve(listeners, newest, pinholes, next_session, orders).await?;
+        tracing::info!("stopped");
+        Ok(())
     }
 }
 

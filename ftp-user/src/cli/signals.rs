@@ -1,5 +1,5 @@
-//! Signals: the ones that end the program in good order, and the one that has it read its settings
-//! again.
+//! Signals: the ones that end the program in good order, the one that has it read its settings
+//! again, and the one that has another process take over.
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -54,6 +54,21 @@ impl Hangup {
     /// Handles it from now on; before, it ends the program.
     pub(super) fn new() -> anyhow::Result<Hangup> {
         Ok(Hangup(handle(SignalKind::hangup())?))
+    }
+
+    /// Resolves at the next one. Several that come while nobody looks are one.
+    pub(super) async fn next(&mut self) {
+        self.0.recv().await;
+    }
+}
+
+/// SIGUSR2.
+pub(super) struct TakeOver(Signal);
+
+impl TakeOver {
+    /// Handles it from now on; before, it ends the program.
+    pub(super) fn new() -> anyhow::Result<TakeOver> {
+        Ok(TakeOver(handle(SignalKind::user_defined2())?))
     }
 
     /// Resolves at the next one. Several that come while nobody looks are one.

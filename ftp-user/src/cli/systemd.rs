@@ -2,6 +2,7 @@
 //! sd_listen_fds(3). Without a service manager nothing of it happens.
 
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, bail};
 use listenfd::ListenFd;
@@ -27,6 +28,15 @@ pub(super) fn reloaded(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
+/// Another process is the service from now on. Whatever this one does next is not the service
+/// manager's any more, and it is told nothing of it.
+pub(super) fn hand_over(pid: u32) {
+    tell(&[NotifyState::MainPid(pid)]);
+    HANDED_OVER.store(true, Ordering::Relaxed);
+}
+
+static HANDED_OVER: AtomicBool = AtomicBool::new(false);
+
 /// The end has begun.
 pub(super) fn stopping() {
     tell(&[NotifyState::Stopping]);
@@ -47,6 +57,9 @@ pub(super) async fn feed_watchdog() {
 }
 
 fn tell(states: &[NotifyState<'_>]) {
+    if HANDED_OVER.load(Ordering::Relaxed) {
+        return;
+    }
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(%error, "cannot tell the service manager (NOTIFY_SOCKET)");
     }

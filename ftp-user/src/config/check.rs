@@ -131,6 +131,7 @@ impl Check<'_> {
         self.duration(file.timeouts.login, &mut timeouts.login, 1);
         self.duration(file.timeouts.stall, &mut timeouts.stall, 1);
         self.duration(file.timeouts.drain, &mut timeouts.drain, 0);
+        self.duration(file.timeouts.restart, &mut timeouts.restart, 0);
 
         set(file.log.format, &mut config.log.format);
         config.log.xferlog = file.log.xferlog.map(|path| self.resolved(&path));

@@ -139,6 +139,7 @@ pub(super) struct Timeouts {
     pub(super) login: Given<String>,
     pub(super) stall: Given<String>,
     pub(super) drain: Given<String>,
+    pub(super) restart: Given<String>,
 }
 
 #[derive(Default, Deserialize)]

@@ -214,6 +214,9 @@ pub struct Timeouts {
     /// For running transfers once the daemon is told to stop.
     #[serde(serialize_with = "duration")]
     pub drain: Duration,
+    /// For the sessions of a process that another one has taken over from; zero: no limit.
+    #[serde(serialize_with = "duration")]
+    pub restart: Duration,
 }
 
 /// How many of things there may be. 0 sessions means no limit.
@@ -353,6 +356,7 @@ impl Default for Config {
                 login: Duration::from_secs(60),
                 stall: Duration::from_secs(60),
                 drain: Duration::ZERO,
+                restart: Duration::ZERO,
             },
             limits: Limits {
                 sessions: 10_000,

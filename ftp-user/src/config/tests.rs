@@ -135,6 +135,7 @@ fn every_key_of_the_sample_is_heeded() {
         ("login", "\"3s\""),
         ("stall", "\"3s\""),
         ("drain", "\"3s\""),
+        ("restart", "\"3s\""),
         ("sessions", "5"),
         ("sessions_per_address", "5"),
         ("login_failures", "5"),
@@ -168,7 +169,7 @@ fn every_key_of_the_sample_is_heeded() {
 fn points_at_unknown_keys_and_suggests_the_known() {
     assert_eq!(
         problem("[timeouts]\n  idel = \"5m\"\n"),
-        "2:3: unknown field `idel`, expected one of `idle`, `login`, `stall`, `drain`; \
+        "2:3: unknown field `idel`, expected one of `idle`, `login`, `stall`, `drain`, `restart`; \
          did you mean `idle`?"
     );
     assert!(problem("[anonymus]\n").ends_with("did you mean `anonymous`?"));

@@ -7,7 +7,10 @@ pub mod inspect;
 pub mod kernel;
 mod listeners;
 
+use crate::channel::Channel;
 use crate::config::{Config, PortSet};
+use futures_util::future::BoxFuture;
+pub use kernel::Estate;
 use kernel::{Hole, Kernel, StartError};
 use listeners::{ListenerPort, Listeners};
 use std::io;
@@ -46,6 +49,9 @@ pub enum OpenError {
         /// Its answer; `E2BIG` where the table is full (`enforce.max_pinholes`).
         source: io::Error,
     },
+    /// The process that took over did not open it.
+    #[error("the process that took over opens no pinhole: {0}")]
+    Successor(String),
     /// The system refused.
     #[error("cannot listen on {address} port {port}: {source}")]
     Listen {
@@ -69,22 +75,111 @@ pub enum AcceptError {
     Io(#[from] io::Error),
 }
 
-impl Pinholes {
-    /// Loads the kernel half and locks the interfaces. From then on the passive ports are shut but
-    /// for the pinholes that are open.
+/// Pinholes that can be opened as soon as the interfaces are locked.
+pub struct Prepared(Preparing);
+
+enum Preparing {
+    Kernel(Box<kernel::Prepared>),
+    Listeners(Arc<Listeners>),
+}
+
+/// The pinholes of sessions of the process before.
+#[derive(Debug, Default)]
+pub struct Heirs(kernel::Heirs);
+
+impl Prepared {
+    /// Locks the interfaces: from then on the passive ports are shut but for the pinholes that are
+    /// open, those that the process before leaves among them.
     ///
     /// # Errors
     ///
-    /// What is missing or in the way: a capability, a kernel version, an interface.
-    pub async fn kernel(config: &Config) -> Result<Pinholes, StartError> {
-        Ok(Pinholes {
-            backend: Backend::Kernel(Arc::new(Kernel::start(config).await?)),
-        })
+    /// What is in the way: an interface, another program on it.
+    pub fn lock(self, estate: Estate) -> Result<(Pinholes, Heirs), StartError> {
+        match self.0 {
+            Preparing::Kernel(prepared) => {
+                let (kernel, heirs) = prepared.lock(estate)?;
+                let backend = Backend::Kernel(Arc::new(kernel));
+                Ok((Pinholes { backend }, Heirs(heirs)))
+            }
+            Preparing::Listeners(listeners) => {
+                let backend = Backend::Listeners(listeners);
+                Ok((Pinholes { backend }, Heirs::default()))
+            }
+        }
+    }
+}
+
+impl Pinholes {
+    /// The kernel's pinholes, loaded, or ordinary listeners where the admin does without
+    /// enforcement. Never the one in place of the other by itself.
+    ///
+    /// # Errors
+    ///
+    /// What is missing: a capability, a kernel version.
+    pub async fn prepare(config: &Config) -> Result<Prepared, StartError> {
+        Ok(Prepared(match config.enforce.enabled {
+            true => Preparing::Kernel(Box::new(Kernel::prepare(config).await?)),
+            false => Preparing::Listeners(Arc::new(Listeners::new(config))),
+        }))
+    }
+
+    /// Accepts data connections from here on.
+    pub async fn accept(&self) {
+        match &self.backend {
+            Backend::Kernel(kernel) => kernel.accept().await,
+            // Each accepts its own.
+            Backend::Listeners(_) => {}
+        }
+    }
+
+    /// Opens and closes pinholes for the sessions of the process before, until it has ended.
+    pub async fn serve_predecessor(&self, channel: &Channel, heirs: Heirs) {
+        match &self.backend {
+            Backend::Kernel(kernel) => kernel.serve_predecessor(channel, heirs.0).await,
+            Backend::Listeners(_) => {
+                while let Ok(Some(_)) = channel.receive::<serde_json::Value>().await {}
+            }
+        }
+    }
+
+    /// Tells another process what is here, for it to take over. Until that is settled, no pinhole is
+    /// opened.
+    ///
+    /// # Errors
+    ///
+    /// The other process does not hear.
+    pub async fn leave(&self, channel: &Channel) -> io::Result<()> {
+        match &self.backend {
+            Backend::Kernel(kernel) => kernel.leave(channel).await,
+            Backend::Listeners(_) => kernel::leave_nothing(channel).await,
+        }
+    }
+
+    /// The other process has not taken over, and is gone: all is as before.
+    pub async fn stay(&self) {
+        match &self.backend {
+            Backend::Kernel(kernel) => kernel.stay().await,
+            Backend::Listeners(_) => {}
+        }
+    }
+
+    /// The other process has taken over, and opens the pinholes of the sessions that are left here.
+    /// The future is to be polled for as long as there are any.
+    pub async fn hand(&self, channel: Arc<Channel>) -> BoxFuture<'static, ()> {
+        match &self.backend {
+            Backend::Kernel(kernel) => Box::pin(kernel.hand(channel).await),
+            // By its end the other process knows that this one has ended.
+            Backend::Listeners(_) => Box::pin(async move {
+                let _held = channel;
+                std::future::pending::<()>().await;
+            }),
+        }
     }
 
     /// Pinholes without the kernel half: while one is open, its port is open to anybody, and a
     /// connection from a stranger is closed as soon as it is accepted.
-    pub fn listeners(config: &Config) -> Pinholes {
+    #[cfg(test)]
+    pub(crate) fn listeners(config: &Config) -> Pinholes {
         Pinholes {
             backend: Backend::Listeners(Arc::new(Listeners::new(config))),
         }

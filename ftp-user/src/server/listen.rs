@@ -5,6 +5,7 @@ use crate::session::Start;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// Connections that the kernel holds for us while we are busy.
 const BACKLOG: i32 = 1024;
@@ -61,15 +62,36 @@ impl Listener {
             start,
         })
     }
+
+    /// The same socket once more.
+    pub fn try_clone(&self) -> io::Result<Listener> {
+        Ok(Listener {
+            socket: self.socket.try_clone()?,
+            address: self.address,
+            start: self.start,
+        })
+    }
 }
 
-/// Binds `listen` and then, for implicit TLS, `tls.listen`.
-pub fn bind_all(config: &Config) -> Result<Vec<Listener>, ServeError> {
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Listens on `listen` and then, for implicit TLS, on `tls.listen`. Where another process has a
+/// socket there, that one is taken.
+pub fn bind_all(config: &Config, mut others: Vec<Listener>) -> Result<Vec<Listener>, ServeError> {
     let clear = config.listen.iter().map(|&address| (address, Start::Clear));
     let implicit = config.tls.iter().flat_map(|tls| &tls.listen);
     let addresses = clear.chain(implicit.map(|&address| (address, Start::Tls)));
     let mut listeners = Vec::new();
     for (address, start) in addresses {
+        let same = |other: &mut Listener| other.address == address && other.start == start;
+        if let Some(taken) = others.extract_if(.., same).next() {
+            listeners.push(taken);
+            continue;
+        }
         let bound = bind(address).and_then(|socket| Listener::given(socket, start));
         listeners.push(bound.map_err(|source| ServeError::Listen { address, source })?);
     }
@@ -106,7 +128,7 @@ mod tests {
             listen: vec![taken.local_addr().unwrap()],
             ..Config::default()
         };
-        let error = bind_all(&config).unwrap_err();
+        let error = bind_all(&config, Vec::new()).unwrap_err();
         assert!(error.to_string().contains("ss -ltnp"), "{error}");
     }
 }

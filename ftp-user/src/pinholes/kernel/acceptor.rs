@@ -2,6 +2,7 @@
 //! loopback; the kernel half hands them connections to any negotiated address and port.
 
 use std::{
+    collections::HashMap,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     sync::Arc,
@@ -11,7 +12,10 @@ use std::{
 use aya::maps::{MapData, SockMap};
 use ftp_ebpf::abi::Tuple;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    task::JoinSet,
+};
 
 use super::table::Table;
 use crate::config::PortSet;
@@ -50,18 +54,66 @@ pub enum AcceptorError {
     Register(#[source] Box<aya::maps::MapError>),
 }
 
-/// Binds both listeners and registers them. IPv6 may be missing on a host without it.
+/// The sockets, and what accepts from them.
+pub(super) struct Acceptors {
+    sockets: Vec<Arc<TcpListener>>,
+    tasks: JoinSet<()>,
+}
+
+impl Acceptors {
+    /// Accepts nothing yet: the kernel keeps what comes.
+    pub(super) fn new(sockets: Vec<TcpListener>) -> Self {
+        Self {
+            sockets: sockets.into_iter().map(Arc::new).collect(),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Accepts until it is stopped, or dropped.
+    pub(super) fn start(&mut self, table: &Arc<Table>) {
+        for socket in &self.sockets {
+            let (socket, table) = (Arc::clone(socket), Arc::clone(table));
+            self.tasks.spawn(async move {
+                if let Err(error) = accept(socket, table).await {
+                    tracing::error!(%error, "passive data connections are no longer accepted");
+                }
+            });
+        }
+    }
+
+    /// What has been accepted has been delivered when this returns.
+    pub(super) async fn stop(&mut self) {
+        self.tasks.shutdown().await;
+    }
+
+    /// The sockets: another process may accept from them.
+    pub(super) fn sockets(&self) -> &[Arc<TcpListener>] {
+        &self.sockets
+    }
+}
+
+/// Registers a listener for each protocol: those that are inherited, else new ones. IPv6 may be
+/// missing on a host without it.
 pub(super) fn listen(
     sockets: &mut SockMap<MapData>,
     guarded: &PortSet,
+    inherited: Vec<TcpListener>,
 ) -> Result<Vec<TcpListener>, AcceptorError> {
     let mut listeners = Vec::with_capacity(2);
+    let mut inherited: HashMap<bool, TcpListener> = inherited
+        .into_iter()
+        .filter_map(|listener| Some((listener.local_addr().ok()?.is_ipv6(), listener)))
+        .collect();
     for (index, loopback) in [
         (0, IpAddr::V4(Ipv4Addr::LOCALHOST)),
         (1, IpAddr::V6(Ipv6Addr::LOCALHOST)),
     ] {
         let address = SocketAddr::new(loopback, 0);
-        match bind(address, guarded) {
+        let listener = match inherited.remove(&loopback.is_ipv6()) {
+            Some(listener) => Ok(listener),
+            None => bind(address, guarded),
+        };
+        match listener {
             Ok(listener) => {
                 sockets
                     .set(index, &listener, 0)
@@ -83,8 +135,7 @@ pub(super) fn listen(
     Ok(listeners)
 }
 
-/// Accepts for as long as the daemon lives.
-pub(super) async fn accept(listener: TcpListener, table: Arc<Table>) -> io::Result<()> {
+async fn accept(listener: Arc<TcpListener>, table: Arc<Table>) -> io::Result<()> {
     // SAFETY: a TcpListener owns one open descriptor for as long as it lives.
     let listener = unsafe { AsyncFd::register_with_interest(listener, Interest::READABLE) }?;
     loop {

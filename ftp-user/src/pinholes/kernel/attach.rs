@@ -2,25 +2,20 @@
 
 use std::{fmt, io, net::SocketAddr};
 
-use aya::programs::{
-    LinkOrder, ProgramError, TcAttachType, XdpMode,
-    links::{FdLink, LinkError},
-    loaded_programs,
-    tc::{SchedClassifierLink, SchedClassifierLinkId, TcAttachOptions},
-    xdp::{XdpLink, XdpLinkId},
-};
-
+use aya::programs::loaded_programs;
 use ftp_ebpf::packet::LinkLayer;
+use serde::{Deserialize, Serialize};
 
 use super::{
-    explain,
+    bpf_link::{BpfLink, Hook},
+    explain::{self, StartError},
     host::Link,
     object::{Object, ObjectError},
 };
 use crate::config::{Attach, Interfaces};
 
 /// How a lock is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Mode {
     /// XDP in the driver: before the kernel allocates anything.
     Native,
@@ -128,18 +123,8 @@ pub enum AttachError {
         name: String,
         /// What was tried.
         mode: Mode,
-        /// aya's account.
-        source: Box<ProgramError>,
-    },
-    /// The attachment is none that goes with its descriptor.
-    #[error("the kernel attached {mode} to interface `{name}`, but not by a link")]
-    NoLink {
-        /// Its name.
-        name: String,
-        /// What was attached.
-        mode: Mode,
-        /// aya's account.
-        source: LinkError,
+        /// The kernel's answer.
+        source: io::Error,
     },
     /// A fault of the build.
     #[error(transparent)]
@@ -150,11 +135,25 @@ pub enum AttachError {
 pub(super) struct Attached {
     pub(super) index: u32,
     pub(super) mode: Mode,
-    pub(super) link: FdLink,
+    layer: LinkLayer,
+    pub(super) link: BpfLink,
+}
+
+impl Attached {
+    /// Puts the object's program into the link, where another process has put its own.
+    pub(super) fn put_back(&self, object: &mut Object) -> Result<(), StartError> {
+        let program = object.lock(self.mode, self.layer)?;
+        let done = self.link.update(program);
+        Ok(done.map_err(|source| AttachError::Refused {
+            name: format!("number {}", self.index),
+            mode: self.mode,
+            source,
+        })?)
+    }
 }
 
 /// The link of an earlier lock of that kind on the interface with that number, to be taken over.
-pub(super) type Predecessor<'a> = dyn Fn(u32, Mode) -> Option<FdLink> + 'a;
+pub(super) type Predecessor<'a> = dyn Fn(u32, Mode) -> Option<BpfLink> + 'a;
 
 /// Whether every interface that is named is there.
 pub(super) fn all_there(links: &[Link], wanted: &Interfaces) -> Result<(), AttachError> {
@@ -279,110 +278,48 @@ fn attach(
     mode: Mode,
     predecessor: &Predecessor<'_>,
 ) -> Result<Attached, AttachError> {
-    let index = on.index;
-    let mut link = None;
-    if let Some(old) = predecessor(index, mode) {
-        link = take_over(object, on, mode, old)?;
-    }
-    let link = match link {
+    let (index, layer) = (on.index, on.layer.unwrap_or(LinkLayer::Ethernet));
+    let program = object.lock(mode, layer)?;
+    // At no moment is there none. An earlier lock's link may be no good any more: its interface has
+    // gone, and another one has its number.
+    let taken = predecessor(index, mode).and_then(|link| match link.update(program) {
+        Ok(()) => Some(link),
+        Err(error) => {
+            tracing::debug!(%error, "an earlier lock cannot be taken over");
+            None
+        }
+    });
+    let hook = match mode {
+        Mode::Native => Hook::NativeXdp,
+        Mode::Generic => Hook::GenericXdp,
+        Mode::Tcx => Hook::FirstTcx,
+    };
+    let link = match taken {
         Some(link) => link,
-        None => match mode {
-            Mode::Native => xdp(object, on, XdpMode::Driver)?,
-            Mode::Generic => xdp(object, on, XdpMode::Skb)?,
-            Mode::Tcx => tcx(object, on)?,
-        }
-        .map_err(|error| explain(on, mode, error))?,
+        None => BpfLink::new(program, index, hook).map_err(|error| explain(on, mode, error))?,
     };
-    let link = match link {
-        Taken::Xdp(link) => FdLink::try_from(link),
-        Taken::Tcx(link) => FdLink::try_from(link),
-    };
-    let link = link.map_err(|source| AttachError::NoLink {
-        name: on.name.clone(),
+    Ok(Attached {
+        index,
         mode,
-        source,
-    })?;
-    Ok(Attached { index, mode, link })
+        layer,
+        link,
+    })
 }
 
-fn layer(link: &Link) -> LinkLayer {
-    link.layer.unwrap_or(LinkLayer::Ethernet)
-}
-
-/// A link, taken from its program: it is ours to keep or to drop.
-enum Taken {
-    Xdp(XdpLink),
-    Tcx(SchedClassifierLink),
-}
-
-fn xdp(
-    object: &mut Object,
-    link: &Link,
-    mode: XdpMode,
-) -> Result<Result<Taken, ProgramError>, ObjectError> {
-    let program = object.xdp()?;
-    let attached = program.attach_to_if_index(link.index, mode);
-    Ok(attached.and_then(|id: XdpLinkId| program.take_link(id).map(Taken::Xdp)))
-}
-
-fn tcx(object: &mut Object, link: &Link) -> Result<Result<Taken, ProgramError>, ObjectError> {
-    // First, so that what it drops costs the programs behind it nothing.
-    let order = TcAttachOptions::TcxOrder(LinkOrder::first());
-    let program = object.tcx(layer(link))?;
-    let attached = program.attach_with_options(&link.name, TcAttachType::Ingress, order);
-    Ok(attached.and_then(|id: SchedClassifierLinkId| program.take_link(id).map(Taken::Tcx)))
-}
-
-/// Puts our program into a link that has another one: at no moment is there none. `None` where the
-/// link is no good any more: its interface has gone, and another one has its number.
-fn take_over(
-    object: &mut Object,
-    on: &Link,
-    mode: Mode,
-    old: FdLink,
-) -> Result<Option<Taken>, ObjectError> {
-    let taken = match mode {
-        Mode::Native | Mode::Generic => {
-            let program = object.xdp()?;
-            XdpLink::try_from(old).ok().map(|link| {
-                let id = program.attach_to_link(link)?;
-                program.take_link(id).map(Taken::Xdp)
-            })
-        }
-        Mode::Tcx => {
-            let program = object.tcx(layer(on))?;
-            SchedClassifierLink::try_from(old).ok().map(|link| {
-                let id = program.attach_to_link(link)?;
-                program.take_link(id).map(Taken::Tcx)
-            })
-        }
-    };
-    if let Some(Err(error)) = &taken {
-        tracing::debug!(%error, "an earlier lock cannot be taken over");
-    }
-    Ok(taken.and_then(Result::ok))
-}
-
-fn explain(link: &Link, mode: Mode, error: ProgramError) -> AttachError {
+fn explain(link: &Link, mode: Mode, source: io::Error) -> AttachError {
     let name = link.name.clone();
-    let errno = errno_of(&error);
-    match (mode, errno) {
+    match (mode, source.raw_os_error()) {
         (Mode::Native | Mode::Generic, Some(libc::EBUSY | libc::EEXIST)) => AttachError::Occupied {
             name,
             program: occupant(link),
         },
-        (Mode::Native, Some(errno @ (libc::EOPNOTSUPP | libc::EINVAL | libc::ERANGE))) => {
-            AttachError::NoNative {
-                name,
-                source: io::Error::from_raw_os_error(errno),
-            }
+        (Mode::Native, Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ERANGE)) => {
+            AttachError::NoNative { name, source }
         }
         (Mode::Tcx, _) if !explain::kernel_is_at_least(6, 6) => AttachError::NoTcx { name },
-        (Mode::Native | Mode::Generic | Mode::Tcx, _) => AttachError::Refused {
-            name,
-            mode,
-            source: Box::new(error),
-        },
+        (Mode::Native | Mode::Generic | Mode::Tcx, _) => {
+            AttachError::Refused { name, mode, source }
+        }
     }
 }
 

@@ -46,6 +46,9 @@ pub enum StartError {
     /// An interface could not be locked.
     #[error(transparent)]
     Attach(#[from] AttachError),
+    /// A pinhole of the process before could not be opened.
+    #[error("cannot take a pinhole over from the process before")]
+    Adopt(#[source] Box<crate::pinholes::OpenError>),
     /// No listener for data connections.
     #[error(transparent)]
     Acceptor(#[from] AcceptorError),

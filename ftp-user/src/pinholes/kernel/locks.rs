@@ -2,14 +2,15 @@
 //! come up later. Which interfaces and which kind of lock is `attach`'s to say.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    cell::RefCell,
+    collections::{BTreeMap, HashMap, HashSet},
     net::SocketAddr,
+    os::fd::OwnedFd,
 };
-
-use aya::programs::links::FdLink;
 
 use super::{
     attach::{self, AttachError, Attached, Locked, Mode},
+    bpf_link::BpfLink,
     explain::StartError,
     host::Link,
     object::Object,
@@ -20,7 +21,7 @@ use crate::config::{Attach, Enforce, Interfaces};
 pub(super) trait Keep {
     /// The link of an earlier lock of that kind on the interface with that number, to be taken
     /// over.
-    fn predecessor(&self, index: u32, mode: Mode) -> Option<FdLink>;
+    fn predecessor(&self, index: u32, mode: Mode) -> Option<BpfLink>;
     /// Sees to it that the link outlives this process, where it shall.
     fn keep(&self, lock: Attached) -> Result<Attached, StartError>;
     /// The lock's interface has gone: nothing of it needs to outlive this process any more.
@@ -31,8 +32,34 @@ pub(super) trait Keep {
 pub(super) struct Nothing;
 
 impl Keep for Nothing {
-    fn predecessor(&self, _index: u32, _mode: Mode) -> Option<FdLink> {
+    fn predecessor(&self, _index: u32, _mode: Mode) -> Option<BpfLink> {
         None
+    }
+
+    fn keep(&self, lock: Attached) -> Result<Attached, StartError> {
+        Ok(lock)
+    }
+
+    fn forget(&self, _lock: &Attached) {}
+}
+
+/// Taken over from the process before; locks end with this one.
+pub(super) struct Inherited(RefCell<HashMap<(u32, Mode), BpfLink>>);
+
+impl Inherited {
+    pub(super) fn new(links: Vec<(u32, Mode, OwnedFd)>) -> Self {
+        let links = links.into_iter();
+        Self(RefCell::new(
+            links
+                .map(|(index, mode, link)| ((index, mode), link.into()))
+                .collect(),
+        ))
+    }
+}
+
+impl Keep for Inherited {
+    fn predecessor(&self, index: u32, mode: Mode) -> Option<BpfLink> {
+        self.0.borrow_mut().remove(&(index, mode))
     }
 
     fn keep(&self, lock: Attached) -> Result<Attached, StartError> {

@@ -3,8 +3,10 @@
 
 mod acceptor;
 mod attach;
+mod bpf_link;
 mod clock;
 pub mod dry_run;
+mod estate;
 mod events;
 mod explain;
 mod guard;
@@ -13,9 +15,11 @@ mod layout;
 mod locks;
 mod object;
 mod others;
+mod predecessor;
 mod proc_net;
 mod shared_ports;
 mod store;
+mod successor;
 mod table;
 mod trace;
 mod upkeep;
@@ -24,8 +28,10 @@ use std::{
     collections::HashSet,
     fmt,
     fs::File,
-    net::IpAddr,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    io,
+    net::{IpAddr, SocketAddr},
+    os::fd::{AsFd as _, OwnedFd},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use tokio::{sync::watch, task::JoinSet};
@@ -33,6 +39,7 @@ use tokio::{sync::watch, task::JoinSet};
 pub use self::{
     acceptor::AcceptorError,
     attach::{AttachError, Locked, Mode},
+    estate::Estate,
     explain::StartError,
     guard::{Guard, GuardOptions, NamespaceError, PinsError, SelfTestError, enter, pinned_layouts},
     host::HostError,
@@ -41,32 +48,44 @@ pub use self::{
     shared_ports::{Set, SharedPorts},
     trace::{End, Moment, Timeline, TraceError, Tracer},
 };
-pub(in crate::pinholes) use self::{clock::monotonic_ns, table::Hole};
 use self::{
+    acceptor::Acceptors,
     host::Link,
-    locks::{Locks, Nothing},
+    locks::{Inherited, Locks, Nothing},
     store::KernelStore,
     table::{Table, Timing},
     upkeep::{Situation, Upkeep},
 };
+pub(in crate::pinholes) use self::{clock::monotonic_ns, estate::leave_nothing, table::Hole};
 use crate::{
-    config::{Config, PortSet},
+    channel::Channel,
+    config::{Config, Enforce, PortSet},
     pinholes::{OpenError, SessionId},
 };
 
-/// The running kernel half.
+/// The running kernel half, or the way to it once another process has taken it over.
 pub(in crate::pinholes) struct Kernel {
     table: Arc<Table>,
-    /// Accepting, logging, housekeeping; end with this.
+    half: tokio::sync::Mutex<Option<Half>>,
+}
+
+/// What goes when another process takes over.
+struct Half {
+    acceptors: Acceptors,
+    /// Logging, housekeeping; end with this.
     _tasks: JoinSet<()>,
     /// Detached when dropped, after the tasks.
-    _programs: Arc<Mutex<Programs>>,
+    programs: Arc<Mutex<Programs>>,
 }
 
 /// Every program, and where they are attached.
 struct Programs {
     object: Object,
     locks: Locks,
+    /// Another process is taking the locks: none is added.
+    leaving: bool,
+    /// What the interfaces have become meanwhile.
+    missed: Option<Vec<Link>>,
 }
 
 impl fmt::Debug for Kernel {
@@ -75,14 +94,87 @@ impl fmt::Debug for Kernel {
     }
 }
 
+/// Loaded, but attached to nothing.
+pub(in crate::pinholes) struct Prepared {
+    object: Object,
+    settings: Settings,
+    table: Arc<Table>,
+    upkeep: Upkeep,
+    links: Vec<Link>,
+    enforce: Enforce,
+    listen: Vec<SocketAddr>,
+    ports: PortSet,
+}
+
+impl Prepared {
+    /// Listens, takes over what the process before leaves (nothing, if there was none), and locks,
+    /// in this order: from the first locked interface on, everything that a session may promise is
+    /// in place. Data connections are accepted from [`Kernel::accept`] on.
+    pub(in crate::pinholes) fn lock(self, estate: Estate) -> Result<(Kernel, Heirs), StartError> {
+        let Self {
+            mut object,
+            settings,
+            table,
+            upkeep,
+            links,
+            enforce,
+            listen,
+            ports,
+        } = self;
+        let Estate {
+            mut rows,
+            locks,
+            acceptors,
+        } = estate;
+        // The table wants them so.
+        rows.sort_by_key(|row| row.deadline_ns);
+        let adopted = rows.iter().map(|row| Ok((row.id, table.adopt(row)?)));
+        let adopted: Result<Vec<_>, OpenError> = adopted.collect();
+        let adopted = adopted.map_err(|error| StartError::Adopt(Box::new(error)))?;
+        let sockets = acceptor::listen(&mut object.listeners()?, &ports, acceptors)?;
+        let mut tasks = JoinSet::new();
+        events::start(&mut object, &mut tasks, settings.debug, None)?;
+        let (seen, changes) = watch::channel(Vec::new());
+        tasks.spawn(upkeep.run(Some(Arc::clone(&table)), seen));
+
+        // Beside the one of the process before, which hands connections to the same sockets.
+        steer(&mut object)?;
+        others::warn(&ports, "passive.ports =", &HashSet::new());
+        let inherited = Inherited::new(locks);
+        let locks = Locks::put(&mut object, &enforce, &listen, &links, &inherited)?;
+        for locked in locks.locked() {
+            tracing::info!("{locked}");
+        }
+        let programs = Arc::new(Mutex::new(Programs {
+            object,
+            locks,
+            leaving: false,
+            missed: None,
+        }));
+        tasks.spawn(follow(Arc::downgrade(&programs), changes));
+        let half = Half {
+            acceptors: Acceptors::new(sockets),
+            _tasks: tasks,
+            programs,
+        };
+        let kernel = Kernel {
+            table,
+            half: tokio::sync::Mutex::new(Some(half)),
+        };
+        Ok((kernel, Heirs(adopted)))
+    }
+}
+
+/// The pinholes of sessions of the process before, by their numbers there.
+#[derive(Debug, Default)]
+pub(in crate::pinholes) struct Heirs(Vec<(u64, Hole)>);
+
 impl Kernel {
-    /// Loads, listens, locks, in this order: from the first locked interface on, everything that a
-    /// session may promise is in place.
-    pub(in crate::pinholes) async fn start(config: &Config) -> Result<Self, StartError> {
+    /// Loads everything and describes the host to it.
+    pub(in crate::pinholes) async fn prepare(config: &Config) -> Result<Prepared, StartError> {
         let enforce = &config.enforce;
         let settings = Settings::of(enforce, None);
         let mut object = Object::load(&settings)?;
-        let mut tasks = JoinSet::new();
 
         let ports = Arc::new(object.ports()?);
         for port in config.passive.ports.iter() {
@@ -109,33 +201,63 @@ impl Kernel {
         };
         let ports = config.passive.ports.clone();
         let (ephemeral, mask) = (host::ephemeral_ports(), settings.client_mask);
-        let table = Table::new(ports, ephemeral, mask, timing, Box::new(store));
-
-        for listener in acceptor::listen(&mut object.listeners()?, &config.passive.ports)? {
-            let table = Arc::clone(&table);
-            tasks.spawn(async move {
-                if let Err(error) = acceptor::accept(listener, table).await {
-                    tracing::error!(%error, "passive data connections are no longer accepted");
-                }
-            });
-        }
-        events::start(&mut object, &mut tasks, settings.debug, None)?;
-        let (seen, changes) = watch::channel(Vec::new());
-        tasks.spawn(upkeep.run(Some(Arc::clone(&table)), seen));
-
-        steer(&mut object)?;
-        others::warn(&config.passive.ports, "passive.ports =", &HashSet::new());
-        let locks = Locks::put(&mut object, enforce, &config.listen, &links, &Nothing)?;
-        for locked in locks.locked() {
-            tracing::info!("{locked}");
-        }
-        let programs = Arc::new(Mutex::new(Programs { object, locks }));
-        tasks.spawn(follow(Arc::downgrade(&programs), changes));
-        Ok(Self {
+        let table = Table::new(ports.clone(), ephemeral, mask, timing, Box::new(store));
+        Ok(Prepared {
+            object,
+            settings,
             table,
-            _tasks: tasks,
-            _programs: programs,
+            upkeep,
+            links,
+            enforce: enforce.clone(),
+            listen: config.listen.clone(),
+            ports,
         })
+    }
+
+    /// Accepts data connections from here on.
+    pub(in crate::pinholes) async fn accept(&self) {
+        if let Some(half) = &mut *self.half.lock().await {
+            half.acceptors.start(&self.table);
+        }
+    }
+
+    /// Serves the sessions of the process before until it has ended.
+    pub(in crate::pinholes) async fn serve_predecessor(&self, channel: &Channel, heirs: Heirs) {
+        predecessor::serve(channel, &self.table, heirs.0).await;
+    }
+
+    /// Tells another process what is here, for it to take over. Until that is settled, no pinhole is
+    /// opened and no data connection accepted.
+    pub(in crate::pinholes) async fn leave(&self, channel: &Channel) -> io::Result<()> {
+        let mut half = self.half.lock().await;
+        let Some(half) = &mut *half else {
+            return Err(io::Error::other("another process has taken over"));
+        };
+        half.acceptors.stop().await;
+        let rows = self.table.leave();
+        let locks = half.leave()?;
+        estate::send(channel, &rows, &locks, half.acceptors.sockets()).await
+    }
+
+    /// The other process has not taken over, and is gone: goes on as before.
+    pub(in crate::pinholes) async fn stay(&self) {
+        if let Some(half) = &mut *self.half.lock().await {
+            half.stay();
+            self.table.stay();
+            half.acceptors.stop().await;
+            half.acceptors.start(&self.table);
+        }
+    }
+
+    /// The other process has taken over: has it keep the pinholes of the sessions that are left
+    /// here, and lets go of everything. The future is to be polled for as long as there are any.
+    pub(in crate::pinholes) async fn hand(
+        &self,
+        channel: Arc<Channel>,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let work = self.table.hand(channel);
+        drop(self.half.lock().await.take());
+        work
     }
 
     /// Opens a pinhole; see [`Pinholes::open`](crate::pinholes::Pinholes::open).
@@ -150,6 +272,47 @@ impl Kernel {
     }
 }
 
+impl Half {
+    /// Adds no lock from here on; copies of the links of those that there are.
+    fn leave(&self) -> io::Result<Vec<(u32, Mode, OwnedFd)>> {
+        let mut programs = lock(&self.programs);
+        programs.leaving = true;
+        let attached = programs.locks.attached();
+        let copies = attached.map(|lock| {
+            let link = lock.link.as_fd().try_clone_to_owned()?;
+            Ok((lock.index, lock.mode, link))
+        });
+        copies.collect()
+    }
+
+    /// Puts our programs back, where another process has put its own.
+    fn stay(&self) {
+        let mut programs = lock(&self.programs);
+        let Programs {
+            object,
+            locks,
+            leaving,
+            missed,
+        } = &mut *programs;
+        *leaving = false;
+        for attached in locks.attached() {
+            if let Err(error) = attached.put_back(object) {
+                tracing::error!(
+                    error = &error as &(dyn std::error::Error + 'static),
+                    "a lock cannot be put back"
+                );
+            }
+        }
+        if let Some(links) = missed.take() {
+            locks.follow(object, &links, &Nothing);
+        }
+    }
+}
+
+fn lock(programs: &Mutex<Programs>) -> MutexGuard<'_, Programs> {
+    programs.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Locks the interfaces that come up later. Until then a data connection by one of them needs its
 /// pinhole all the same, because `steer` does; a second one may get as far as the acceptor.
 async fn follow(programs: Weak<Mutex<Programs>>, mut changes: watch::Receiver<Vec<Link>>) {
@@ -158,9 +321,17 @@ async fn follow(programs: Weak<Mutex<Programs>>, mut changes: watch::Receiver<Ve
         let Some(programs) = programs.upgrade() else {
             return;
         };
-        let mut programs = programs.lock().unwrap_or_else(PoisonError::into_inner);
-        let Programs { object, locks } = &mut *programs;
-        locks.follow(object, &links, &Nothing);
+        let mut programs = lock(&programs);
+        let Programs {
+            object,
+            locks,
+            leaving,
+            missed,
+        } = &mut *programs;
+        match leaving {
+            true => *missed = Some(links),
+            false => locks.follow(object, &links, &Nothing),
+        }
     }
 }
 

@@ -1,6 +1,11 @@
 //! The eBPF object: loaded, its read-only settings set, its maps and programs handed out by type.
 
-use std::{io, num::NonZero, os::fd::AsFd as _, path::Path};
+use std::{
+    io,
+    num::NonZero,
+    os::fd::{AsFd as _, BorrowedFd},
+    path::Path,
+};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -13,7 +18,7 @@ use ftp_ebpf::{
     packet::LinkLayer,
 };
 
-use super::shared_ports::SharedPorts;
+use super::{attach::Mode, shared_ports::SharedPorts};
 use crate::config::Enforce;
 
 /// Built by the build script from the `ftp-ebpf` package.
@@ -263,6 +268,25 @@ impl Object {
             LinkLayer::Ethernet => abi::program::TCX_ADMIT,
             LinkLayer::None => abi::program::TCX_ADMIT_IP,
         })
+    }
+
+    /// The program of a lock of that kind, on interfaces with that link layer.
+    pub(super) fn lock(
+        &mut self,
+        mode: Mode,
+        layer: LinkLayer,
+    ) -> Result<BorrowedFd<'_>, ObjectError> {
+        let (program, descriptor) = match mode {
+            Mode::Native | Mode::Generic => (abi::program::XDP_ADMIT, self.xdp()?.fd()),
+            Mode::Tcx => (abi::program::TCX_ADMIT, self.tcx(layer)?.fd()),
+        };
+        match descriptor {
+            Ok(descriptor) => Ok(descriptor.as_fd()),
+            Err(source) => Err(ObjectError::Program {
+                program,
+                source: Box::new(source),
+            }),
+        }
     }
 
     /// The socket-lookup program; loaded where there is no guard.

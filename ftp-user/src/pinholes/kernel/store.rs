@@ -3,7 +3,7 @@
 use std::{io, sync::Arc};
 
 use aya::maps::{HashMap, MapData, MapError};
-use ftp_ebpf::abi::{Pinhole, PinholeKey};
+use ftp_ebpf::abi::{Claim, Pinhole, PinholeKey};
 
 use super::{
     shared_ports::{Set, SharedPorts},
@@ -37,6 +37,11 @@ impl Store for KernelStore {
             Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
             Err(error) => Err(into_io(error)),
         }
+    }
+
+    fn claim(&self, key: &PinholeKey) -> Claim {
+        // A row that is gone is closed by its session soon.
+        self.rows.get(key, 0).map_or(Claim::FREE, |row| row.claim)
     }
 
     fn set_waiting(&mut self, port: u16, waiting: bool) {

@@ -2,6 +2,8 @@
 //! connection, when it is too late. Every row of the kernel's table is opened and closed here;
 //! how the kernel is told is behind [`Store`].
 
+mod hands;
+
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
     fmt, io,
@@ -17,6 +19,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+use super::successor::Successor;
 use crate::{
     config::PortSet,
     pinholes::{AcceptError, OpenError, SessionId},
@@ -28,8 +31,42 @@ pub(super) trait Store: Send + 'static {
     fn insert(&mut self, key: &PinholeKey, row: &Pinhole) -> io::Result<()>;
     /// Removes a row; that it is gone already is no error.
     fn remove(&mut self, key: &PinholeKey) -> io::Result<()>;
+    /// Who has taken a row, by now.
+    fn claim(&self, key: &PinholeKey) -> Claim;
     /// Says whether any pinhole waits on `port`.
     fn set_waiting(&mut self, port: u16, waiting: bool);
+}
+
+/// Who keeps the kernel's table.
+enum Keeper {
+    /// This process.
+    Own {
+        store: Box<dyn Store>,
+        /// Another process is about to take it, and knows of the rows with these numbers: rows are
+        /// closed, but none is opened.
+        leaving: Option<Vec<u64>>,
+    },
+    /// The process that has taken over.
+    Successor(Arc<Successor>),
+}
+
+/// Where a pinhole can be opened at the moment.
+enum Place {
+    /// Here, with one of these ports.
+    Here(Arc<Semaphore>),
+    /// Not before it is known who keeps the table.
+    Unsettled,
+    /// There.
+    Successor(Arc<Successor>),
+}
+
+/// Why none was opened here.
+enum NotOpened {
+    /// None of the ports that it may have is free.
+    NoneOfThese,
+    /// The table changes hands.
+    Unsettled,
+    Refused(OpenError),
 }
 
 /// How long things last.
@@ -54,7 +91,7 @@ pub(super) struct Table {
 }
 
 struct Inner {
-    store: Box<dyn Store>,
+    keeper: Keeper,
     released: Arc<Notify>,
     next_id: u64,
     waiting: HashMap<PinholeKey, Waiting>,
@@ -68,6 +105,8 @@ struct Inner {
 struct Waiting {
     /// Tells this pinhole from a later one with the same key.
     id: u64,
+    session: SessionId,
+    deadline_ns: u64,
     connection: oneshot::Sender<TcpStream>,
     /// One of the client's ports; free for others again when this is dropped.
     _port: OwnedSemaphorePermit,
@@ -92,7 +131,10 @@ impl Table {
     ) -> Arc<Self> {
         let released = Arc::new(Notify::new());
         let inner = Inner {
-            store,
+            keeper: Keeper::Own {
+                store,
+                leaving: None,
+            },
             released: Arc::clone(&released),
             next_id: 1,
             waiting: HashMap::new(),
@@ -131,19 +173,31 @@ impl Table {
         loop {
             // Made before the look, so that a release in between is not missed.
             let released = self.released.notified();
-            let free = self.free_ports(client, server);
+            let free = match self.place(client, server) {
+                Place::Here(free) => free,
+                Place::Unsettled => {
+                    released.await;
+                    continue;
+                }
+                Place::Successor(successor) => {
+                    let ends = (client, server);
+                    return self.open_there(&successor, session, ends, ports).await;
+                }
+            };
             let permit = match timeout_at(give_up, free.acquire_owned()).await {
                 Ok(Ok(permit)) => permit,
                 Ok(Err(_)) | Err(_) => return Err(OpenError::NoPort(self.timing.port)),
             };
             match self.insert(session, client, server, ports, permit) {
+                Ok(hole) => return Ok(hole),
+                Err(NotOpened::Refused(error)) => return Err(error),
+                Err(NotOpened::Unsettled) => {}
                 // The client has a port left, but none of these.
-                Err(none @ OpenError::NoPort(_)) => {
+                Err(NotOpened::NoneOfThese) => {
                     if timeout_at(give_up, released).await.is_err() {
-                        return Err(none);
+                        return Err(OpenError::NoPort(self.timing.port));
                     }
                 }
-                done => return done,
             }
         }
     }
@@ -185,10 +239,16 @@ impl Table {
         ports.without(self.ephemeral.as_ref()?)
     }
 
-    fn free_ports(&self, client: Address, server: Address) -> Arc<Semaphore> {
+    fn place(&self, client: Address, server: Address) -> Place {
         let mut inner = self.lock();
+        match &inner.keeper {
+            Keeper::Own { leaving: None, .. } => {}
+            Keeper::Own { .. } => return Place::Unsettled,
+            Keeper::Successor(successor) => return Place::Successor(Arc::clone(successor)),
+        }
         let all = || Arc::new(Semaphore::new(self.ports.len()));
-        Arc::clone(inner.clients.entry((client, server)).or_insert_with(all))
+        let free = inner.clients.entry((client, server)).or_insert_with(all);
+        Place::Here(Arc::clone(free))
     }
 
     fn insert(
@@ -198,42 +258,63 @@ impl Table {
         server: Address,
         ports: &PortSet,
         port_permit: OwnedSemaphorePermit,
-    ) -> Result<Hole, OpenError> {
-        let mut inner = self.lock();
+    ) -> Result<Hole, NotOpened> {
+        let inner = self.lock();
         let key = inner
             .free_key(ports, client, server)
-            .ok_or(OpenError::NoPort(self.timing.port))?;
-        let port = u16::from_be(key.port_be);
+            .ok_or(NotOpened::NoneOfThese)?;
+        let connect = u64::try_from(self.timing.connect.as_nanos()).unwrap_or(u64::MAX);
         let row = Pinhole {
             session,
-            deadline_ns: super::clock::monotonic_ns()
-                .saturating_add(u64::try_from(self.timing.connect.as_nanos()).unwrap_or(u64::MAX)),
+            deadline_ns: super::clock::monotonic_ns().saturating_add(connect),
             claim: Claim::FREE,
         };
-        if let Err(source) = inner.store.insert(&key, &row) {
+        let hole = self.put(inner, key, &row, port_permit)?;
+        tracing::debug!(session, client = %IpAddr::from(client), port = hole.port(), "pinhole opened");
+        Ok(hole)
+    }
+
+    /// Adds a row with a key that no other has.
+    fn put(
+        self: &Arc<Self>,
+        mut inner: MutexGuard<'_, Inner>,
+        key: PinholeKey,
+        row: &Pinhole,
+        port_permit: OwnedSemaphorePermit,
+    ) -> Result<Hole, NotOpened> {
+        let inner = &mut *inner;
+        let store = match &mut inner.keeper {
+            Keeper::Own {
+                store,
+                leaving: None,
+            } => store,
+            Keeper::Own { .. } | Keeper::Successor(_) => return Err(NotOpened::Unsettled),
+        };
+        let port = u16::from_be(key.port_be);
+        if let Err(source) = store.insert(&key, row) {
             inner.forget_idle_client(&key);
-            return Err(OpenError::Kernel { port, source });
+            return Err(NotOpened::Refused(OpenError::Kernel { port, source }));
         }
         let count = inner.per_port.entry(port).or_insert(0);
         *count += 1;
         if *count == 1 {
-            inner.store.set_waiting(port, true);
+            store.set_waiting(port, true);
         }
-        let id = inner.next_id;
-        inner.next_id += 1;
-        let deadline = Instant::now() + self.timing.connect;
+        let id = inner.new_id();
+        let left = row.deadline_ns.saturating_sub(super::clock::monotonic_ns());
+        let deadline = Instant::now() + Duration::from_nanos(left);
         let (sender, connection) = oneshot::channel();
         inner.waiting.insert(
             key,
             Waiting {
                 id,
+                session: row.session,
+                deadline_ns: row.deadline_ns,
                 connection: sender,
                 _port: port_permit,
             },
         );
         inner.deadlines.push_back((deadline, key, id));
-        drop(inner);
-        tracing::debug!(session, client = %IpAddr::from(client), port, "pinhole opened");
         Ok(Hole {
             table: Arc::clone(self),
             key,
@@ -250,6 +331,12 @@ impl Table {
 }
 
 impl Inner {
+    fn new_id(&mut self) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        id
+    }
+
     /// A key of this client that no pinhole has: a random port, or the next free one after it.
     fn free_key(&self, ports: &PortSet, client: Address, server: Address) -> Option<PinholeKey> {
         let start = rand::rng().random_range(0..ports.len().max(1));
@@ -274,16 +361,25 @@ impl Inner {
         }
         let waiting = entry.remove();
         let port = u16::from_be(key.port_be);
-        if let Entry::Occupied(mut count) = self.per_port.entry(port) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-                self.store.set_waiting(port, false);
+        let last = match self.per_port.entry(port) {
+            Entry::Occupied(mut count) => {
+                *count.get_mut() -= 1;
+                let last = *count.get() == 0;
+                if last {
+                    count.remove();
+                }
+                last
             }
-        }
-        if let Err(error) = self.store.remove(key) {
-            // The row admits nobody after its deadline, and its connections find no session.
-            tracing::error!(port, %error, "the kernel kept a pinhole that was to be removed");
+            Entry::Vacant(_) => false,
+        };
+        if let Keeper::Own { store, .. } = &mut self.keeper {
+            if last {
+                store.set_waiting(port, false);
+            }
+            if let Err(error) = store.remove(key) {
+                // The row admits nobody after its deadline, and its connections find no session.
+                tracing::error!(port, %error, "the kernel kept a pinhole that was to be removed");
+            }
         }
         self.forget_idle_client(key);
         self.released.notify_waiters();
@@ -327,12 +423,17 @@ impl Hole {
 
 impl Drop for Hole {
     fn drop(&mut self) {
-        if self.table.lock().remove(&self.key, Some(self.id)).is_some() {
+        let mut inner = self.table.lock();
+        let waited = match &inner.keeper {
+            Keeper::Own { .. } => inner.remove(&self.key, Some(self.id)).is_some(),
+            Keeper::Successor(successor) => successor.close(self.id),
+        };
+        drop(inner);
+        if waited {
             tracing::debug!(port = self.port(), "pinhole closed");
         }
     }
 }
 
 #[cfg(test)]
-#[path = "table_tests.rs"]
 mod tests;

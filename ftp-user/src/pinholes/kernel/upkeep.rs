@@ -90,6 +90,8 @@ impl Upkeep {
                 None
             }
         };
+        // What has changed since it was listed.
+        self.look(&seen).await;
         loop {
             tokio::select! {
                 _ = tick.tick() => {
@@ -98,15 +100,15 @@ impl Upkeep {
                     }
                     self.grant();
                 }
-                () = Changes::next(&mut changes) => {
-                    match self.look_again().await {
-                        Ok(links) => drop(seen.send_replace(links)),
-                        Err(error) => {
-                            tracing::warn!(%error, "cannot tell what changed on this host");
-                        }
-                    }
-                }
+                () = Changes::next(&mut changes) => self.look(&seen).await,
             }
+        }
+    }
+
+    async fn look(&mut self, seen: &watch::Sender<Vec<Link>>) {
+        match self.look_again().await {
+            Ok(links) => drop(seen.send_replace(links)),
+            Err(error) => tracing::warn!(%error, "cannot tell what changed on this host"),
         }
     }
 

@@ -20,13 +20,13 @@ use crate::auth::{Hash, Password, User, UsersFile};
 use crate::config::{Anonymous, Config};
 use crate::generation::{Generation, Generations};
 use crate::pinholes::Pinholes;
-use crate::server::{ServeError, bind_all, serve};
+use crate::server::{Orders, ServeError, bind_all, serve};
 use rustls::{ClientConnection, StreamOwned};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 /// Longer than anything here takes, so that what hangs fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -67,16 +67,20 @@ impl Server {
         config.enforce.enabled = false;
         change(&mut config);
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let listeners = bind_all(&config).unwrap();
+        let listeners = bind_all(&config, Vec::new()).unwrap();
         let address = listeners[0].address;
         let second = listeners.get(1).map(|listener| listener.address);
         let pinholes = Pinholes::listeners(&config);
         let generations = Generations::new(Generation::load(config.clone()).unwrap());
         let newest = generations.follow();
         let (stop, stopped) = oneshot::channel();
-        let serving = runtime.spawn(serve(listeners, newest, pinholes, async {
-            let _ = stopped.await;
-        }));
+        let serving = runtime.spawn(async move {
+            let orders = Orders {
+                stop: async { drop(stopped.await) },
+                relief: mpsc::channel(1).1,
+            };
+            serve(listeners, newest, pinholes, 1, orders).await
+        });
         Server {
             address,
             second,

@@ -38,6 +38,7 @@ pub use self::{
 use super::{
     Locked, Object, ObjectError, Settings, SharedPorts, StartError,
     attach::{Attached, Mode},
+    bpf_link::BpfLink,
     events::{self, Heard},
     host::{self, Link},
     layout,
@@ -255,7 +256,7 @@ struct Kept<'a> {
 }
 
 impl Keep for Kept<'_> {
-    fn predecessor(&self, index: u32, mode: Mode) -> Option<FdLink> {
+    fn predecessor(&self, index: u32, mode: Mode) -> Option<BpfLink> {
         self.found?.lock(index, mode)
     }
 

@@ -18,16 +18,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aya::{
-    pin::PinError,
-    programs::links::{FdLink, PinnedLink},
-};
+use aya::programs::links::FdLink;
 use ftp_ebpf::abi::FINGERPRINT;
 use rustix::fs::{FlockOperation, flock, fstatfs};
 
 use super::super::{
     Object, ObjectError,
     attach::{Attached, Mode},
+    bpf_link::BpfLink,
 };
 use crate::config::Enforce;
 
@@ -66,8 +64,8 @@ pub enum PinsError {
     Link {
         /// Where.
         path: PathBuf,
-        /// aya's account.
-        source: Box<PinError>,
+        /// What was refused.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A map could not be pinned.
     #[error(transparent)]
@@ -156,15 +154,7 @@ impl Pins {
         name: &str,
     ) -> Result<FdLink, super::StartError> {
         let Some(pins) = pins else { return Ok(link) };
-        let path = pins.current.join(name);
-        let new = pins.current.join(format!("{name}-new"));
-        // Of a guard that was killed between the two steps. A bpffs takes no dots in names.
-        let _ = fs::remove_file(&new);
-        let pinned = link.pin(&new).map_err(|source| PinsError::Link {
-            path: new.clone(),
-            source: Box::new(source),
-        })?;
-        fs::rename(&new, &path).map_err(failed("rename", &new))?;
+        let pinned = pins.replace(name, |path| link.pin(path))?;
         Ok(pinned.into())
     }
 
@@ -173,28 +163,54 @@ impl Pins {
         pins: Option<&Self>,
         lock: Attached,
     ) -> Result<Attached, super::StartError> {
-        let Attached { index, mode, link } = lock;
-        let link = Self::keep(pins, link, &lock_name(index, mode))?;
-        Ok(Attached { index, mode, link })
+        if let Some(pins) = pins {
+            let name = lock_name(lock.index, lock.mode);
+            pins.replace(&name, |path| lock.link.pin(path))?;
+        }
+        Ok(lock)
+    }
+
+    /// Has something pinned, and puts that pin in the place of an earlier one of that name.
+    fn replace<T, E>(
+        &self,
+        name: &str,
+        pin: impl FnOnce(&Path) -> Result<T, E>,
+    ) -> Result<T, PinsError>
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let path = self.current.join(name);
+        let new = self.current.join(format!("{name}-new"));
+        // Of a guard that was killed between the two steps. A bpffs takes no dots in names.
+        let _ = fs::remove_file(&new);
+        let pinned = pin(&new).map_err(|source| PinsError::Link {
+            path: new.clone(),
+            source: Box::new(source),
+        })?;
+        fs::rename(&new, &path).map_err(failed("rename", &new))?;
+        Ok(pinned)
     }
 
     /// The link of a lock that an earlier guard has left, of whatever layout. An interface has one
     /// XDP program: where that was attached in another mode, it goes first.
-    pub(super) fn lock(&self, index: u32, mode: Mode) -> Option<FdLink> {
+    pub(super) fn lock(&self, index: u32, mode: Mode) -> Option<BpfLink> {
         let find = |mode| {
             let name = lock_name(index, mode);
-            let mut layouts = self.layouts().into_iter();
-            layouts.find_map(|layout| PinnedLink::from_pin(layout.join(&name)).ok())
+            let pins = self.layouts().into_iter().map(|layout| layout.join(&name));
+            pins.filter_map(|pin| Some((BpfLink::from_pin(&pin).ok()?, pin)))
+                .next()
         };
-        if let Some(link) = find(mode) {
-            return Some(link.into());
+        if let Some((link, _)) = find(mode) {
+            return Some(link);
         }
         let other = match mode {
             Mode::Native => find(Mode::Generic),
             Mode::Generic => find(Mode::Native),
             Mode::Tcx => None,
         };
-        if let Some(Err(error)) = other.map(PinnedLink::unpin) {
+        if let Some((_detached, pin)) = other
+            && let Err(error) = fs::remove_file(pin)
+        {
             tracing::warn!(%error, "cannot take an earlier guard's lock away");
         }
         None

@@ -1,0 +1,211 @@
+//! The old process's side.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Fixed, HandoverError, New, Old, PATIENCE, PROTOCOL, VARIABLE, implicit_tls};
+use crate::channel::Channel;
+use crate::config::Config;
+use crate::pinholes::Pinholes;
+use crate::server::{Listener, Relief};
+
+/// How long no pinhole may be opened because it is not settled who keeps the table.
+const PAUSE: Duration = Duration::from_secs(10);
+/// How long a killed process may take to be gone.
+const DEATH: Duration = Duration::from_secs(10);
+
+/// The program that this process was started as, whichever file has that name by now, and its
+/// arguments.
+#[derive(Debug, Clone)]
+pub struct Program {
+    path: PathBuf,
+    arguments: Vec<OsString>,
+}
+
+impl Program {
+    /// To be asked for at the start: a relative path is one from the folder of that moment.
+    pub fn of_this_process() -> io::Result<Program> {
+        let mut arguments = std::env::args_os();
+        let name = PathBuf::from(arguments.next().unwrap_or_default());
+        // Without a slash it is looked for in PATH, as the shell did.
+        let path = match name.components().count() {
+            0 | 1 => name,
+            _ => std::path::absolute(name)?,
+        };
+        Ok(Program {
+            path,
+            arguments: arguments.collect(),
+        })
+    }
+
+    /// Starts it with `channel` as its standard input, as nobody's child: a service manager then
+    /// hears of its end, and nobody has to wait for it.
+    fn start(&self, channel: OwnedFd) -> io::Result<()> {
+        let mut command = Command::new(&self.path);
+        command
+            .args(&self.arguments)
+            .env(VARIABLE, "stdin")
+            // They are for one process only (sd_listen_fds(3), sd_watchdog_enabled(3)).
+            .env_remove("LISTEN_PID")
+            .env_remove("LISTEN_FDS")
+            .env_remove("LISTEN_FDNAMES")
+            .env_remove("WATCHDOG_PID")
+            .stdin(Stdio::from(channel));
+        // SAFETY: between fork and exec of a process with threads: the closure makes system calls
+        // only, and allocates nothing.
+        unsafe {
+            command.pre_exec(|| match libc::fork() {
+                -1 => Err(io::Error::last_os_error()),
+                0 => Ok(()),
+                _ => libc::_exit(0),
+            })
+        };
+        // Fails also where the grandchild cannot run the program.
+        command.spawn()?.wait().map(drop)
+    }
+}
+
+/// What it takes to hand over.
+#[derive(Debug)]
+pub struct Departure {
+    /// What to start.
+    pub program: Program,
+    /// Copies of the listeners: the other process gets them.
+    pub listeners: Vec<Listener>,
+    /// Whether they were given by the service manager.
+    pub given: bool,
+    /// The pinholes that it gets.
+    pub pinholes: Pinholes,
+    /// Has the server stop accepting.
+    pub relief: mpsc::Sender<Relief>,
+}
+
+impl Departure {
+    /// Starts another process and has it take over; `announce` is told its number as soon as there
+    /// is no way back. On an error that process is gone, and all is as it was.
+    ///
+    /// What comes back has to be polled for as long as there are sessions here.
+    pub async fn hand_over(
+        &self,
+        config: &Config,
+        announce: fn(u32),
+    ) -> Result<impl Future<Output = ()> + Send + use<>, HandoverError> {
+        let (here, there) = Channel::pair()?;
+        let program = self.program.clone();
+        let name = program.path.display().to_string();
+        let started = tokio::task::spawn_blocking(move || program.start(there)).await;
+        let started = started.map_err(io::Error::other).and_then(|done| done);
+        started.map_err(|source| HandoverError::Start {
+            program: name,
+            source,
+        })?;
+        let channel = Channel::new(here)?;
+        let mut process = None;
+        let taken = tokio::time::timeout(PATIENCE, self.negotiate(&channel, config, &mut process));
+        let pid = match taken.await.unwrap_or(Err(HandoverError::Late)) {
+            Ok(pid) => pid,
+            Err(error) => {
+                if let Some((_, process)) = process {
+                    // First: it must not touch a lock again.
+                    let gone = tokio::task::spawn_blocking(move || end(&process)).await;
+                    if let Ok(Err(error)) = gone {
+                        tracing::error!(%error, "cannot end the process that was to take over");
+                    }
+                }
+                self.pinholes.stay().await;
+                return Err(error);
+            }
+        };
+        announce(pid);
+        let (reply, relieved) = oneshot::channel();
+        let asked = self.relief.send(reply).await;
+        let next_session = match (asked, relieved.await) {
+            (Ok(()), Ok(next_session)) => next_session,
+            // The server has just been told to stop: the other process goes on alone.
+            _ => 1,
+        };
+        let channel = Arc::new(channel);
+        let work = self.pinholes.hand(Arc::clone(&channel)).await;
+        if let Err(error) = channel.send(&Old::Go { next_session }, None).await {
+            tracing::error!(%error, "the process that took over has ended at once");
+        }
+        Ok(work)
+    }
+
+    async fn negotiate(
+        &self,
+        channel: &Channel,
+        config: &Config,
+        process: &mut Option<(u32, OwnedFd)>,
+    ) -> Result<u32, HandoverError> {
+        let New::Hello { pid } = hear(channel).await? else {
+            return Err(HandoverError::Protocol);
+        };
+        let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let raw = raw.ok_or(HandoverError::Protocol)?;
+        let handle = pidfd_open(raw, PidfdFlags::empty()).map_err(io::Error::from)?;
+        *process = Some((pid, handle));
+        let offer = Old::Offer {
+            protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            fixed: Fixed::of(config),
+            given: self.given,
+        };
+        channel.send(&offer, None).await?;
+        for listener in &self.listeners {
+            let message = Old::Listener {
+                implicit_tls: implicit_tls(listener.start),
+            };
+            channel.send(&message, Some(listener.as_fd())).await?;
+        }
+        channel.send(&Old::Offered, None).await?;
+        match hear(channel).await? {
+            New::Prepared => {}
+            New::Hello { .. } | New::Failed { .. } | New::Taken => {
+                return Err(HandoverError::Protocol);
+            }
+        }
+        let taken = async {
+            self.pinholes.leave(channel).await?;
+            hear(channel).await
+        };
+        let taken = tokio::time::timeout(PAUSE, taken).await;
+        match taken.unwrap_or(Err(HandoverError::Late))? {
+            New::Taken => Ok(pid),
+            New::Hello { .. } | New::Failed { .. } | New::Prepared => Err(HandoverError::Protocol),
+        }
+    }
+}
+
+/// What the new process says next, unless that is that it fails.
+async fn hear(channel: &Channel) -> Result<New, HandoverError> {
+    match channel.receive().await? {
+        Some((New::Failed { why }, _)) => Err(HandoverError::Failed(why)),
+        Some((said, _)) => Ok(said),
+        None => Err(HandoverError::Ended),
+    }
+}
+
+/// Kills a process and waits until it is gone.
+fn end(process: &OwnedFd) -> io::Result<()> {
+    match pidfd_send_signal(process, Signal::KILL) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let limit = Timespec::try_from(DEATH).map_err(io::Error::other)?;
+    let mut gone = [PollFd::new(process, PollFlags::IN)];
+    match poll(&mut gone, Some(&limit))? {
+        0 => Err(io::ErrorKind::TimedOut.into()),
+        _ => Ok(()),
+    }
+}
