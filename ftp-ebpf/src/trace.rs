@@ -22,7 +22,7 @@ use ftp_ebpf::{
 use crate::{
     sockets,
     trace_maps::{AWAITED, FOLLOWED, LOST, OPENING, SERVER, SERVER_TABLE, STEPS},
-    tracepoints::{IPPROTO_TCP, SocketRecord, StateChange},
+    tracepoints::{IPPROTO_TCP, SocketRecord, StateChange, tuple_of},
 };
 
 /// include/uapi/linux/bpf.h, `enum bpf_cmd`.
@@ -35,6 +35,7 @@ pub(crate) fn trace_state(ctx: TracePointContext) -> u32 {
     if state.protocol != IPPROTO_TCP {
         return 0;
     }
+    let tuple = tuple_of(&ctx);
     let socket = state.socket;
     match Change::of(state.old, state.new) {
         Some(Change::Listening) => {
@@ -46,12 +47,12 @@ pub(crate) fn trace_state(ctx: TracePointContext) -> u32 {
         Some(Change::Arrived) => {
             if AWAITED.get_ptr(u32::from(state.port)).is_some() && sockets::is_in_namespace(socket)
             {
-                follow(socket, &state.tuple, Step::Established);
+                follow(socket, &tuple, Step::Established);
             }
         }
         Some(Change::Connecting) => {
-            if sockets::is_in_namespace(socket) && connects_to_its_client(&state.tuple) {
-                follow(socket, &state.tuple, Step::Syn);
+            if sockets::is_in_namespace(socket) && connects_to_its_client(&tuple) {
+                follow(socket, &tuple, Step::Syn);
             }
         }
         Some(Change::Connected) => {
@@ -59,7 +60,7 @@ pub(crate) fn trace_state(ctx: TracePointContext) -> u32 {
                 // Neither the port that it leaves from nor what is to be read was known before.
                 // SAFETY: as in `note`.
                 unsafe {
-                    (*transfer).tuple = state.tuple;
+                    (*transfer).tuple = tuple;
                     (*transfer).copied_seq = sockets::copied_seq(socket).unwrap_or_default();
                 }
             }

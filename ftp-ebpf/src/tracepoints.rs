@@ -41,6 +41,14 @@ struct StateRecord {
     remote: [u32; 4],
 }
 
+/// A field of the running program's context.
+macro_rules! field {
+    ($ctx:expr, $name:ident) => {
+        // SAFETY: a field of the running program's own context, at a fixed offset.
+        unsafe { ptr::addr_of!((*$ctx.as_ptr().cast::<StateRecord>()).$name).read_volatile() }
+    };
+}
+
 /// A socket goes from one state to another.
 pub(crate) struct StateChange {
     pub(crate) socket: u64,
@@ -49,35 +57,31 @@ pub(crate) struct StateChange {
     pub(crate) new: i32,
     /// Its own port, host byte order.
     pub(crate) port: u16,
-    /// The remote end is the client.
-    pub(crate) tuple: Tuple,
 }
 
 impl StateChange {
     /// What the running program of that tracepoint is told.
     #[inline(always)]
     pub(crate) fn of(ctx: &TracePointContext) -> Self {
-        let record = ctx.as_ptr().cast::<StateRecord>();
-        macro_rules! field {
-            ($name:ident) => {
-                // SAFETY: a field of the running program's own context, at a fixed offset.
-                unsafe { ptr::addr_of!((*record).$name).read_volatile() }
-            };
-        }
-        let port = field!(local_port);
         Self {
-            socket: field!(socket),
-            protocol: field!(protocol),
-            old: field!(old),
-            new: field!(new),
-            port,
-            tuple: Tuple {
-                client: Address(field!(remote)),
-                server: Address(field!(local)),
-                client_port_be: field!(remote_port).to_be(),
-                server_port_be: port.to_be(),
-            },
+            socket: field!(ctx, socket),
+            protocol: field!(ctx, protocol),
+            old: field!(ctx, old),
+            new: field!(ctx, new),
+            port: field!(ctx, local_port),
         }
+    }
+}
+
+/// Between whom, and the remote end is the client. Read where it is needed only: kept across calls it
+/// would fill the stack.
+#[inline(always)]
+pub(crate) fn tuple_of(ctx: &TracePointContext) -> Tuple {
+    Tuple {
+        client: Address(field!(ctx, remote)),
+        server: Address(field!(ctx, local)),
+        client_port_be: field!(ctx, remote_port).to_be(),
+        server_port_be: field!(ctx, local_port).to_be(),
     }
 }
 
@@ -90,7 +94,6 @@ pub(crate) fn guard_state(ctx: TracePointContext) -> u32 {
         old,
         new,
         port,
-        tuple,
     } = StateChange::of(&ctx);
     if protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP {
         match (is_connected(old), is_connected(new)) {
@@ -102,14 +105,14 @@ pub(crate) fn guard_state(ctx: TracePointContext) -> u32 {
     if protocol != IPPROTO_TCP {
         return 0;
     }
-    let address = tuple.server;
+    let address = Address(field!(ctx, local));
     if new == TCP_LISTEN {
         data_ports::listening(socket, &Listener { address, port });
     } else if old == TCP_LISTEN {
         let port = port.into();
         data_ports::closed(socket, DataPort { address, port });
     } else if old == TCP_SYN_RECV && new == TCP_ESTABLISHED {
-        data_ports::accepted(socket, &tuple);
+        data_ports::accepted(socket, &tuple_of(&ctx));
     }
     0
 }
