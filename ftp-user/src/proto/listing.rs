@@ -2,41 +2,36 @@
 //! 7) and timestamps (RFC 3659 section 2.3). Pure formatting: no clock (the caller says what time
 //! it is), no disk, no sockets.
 
+mod append;
 mod timestamp;
 
-pub use timestamp::{parse_timestamp, timestamp};
+pub use timestamp::{append_timestamp, parse_timestamp};
 
-use std::fmt;
-use std::io::Write as _;
 use std::time::{Duration, SystemTime};
 
 use time::Month;
 
 use crate::auth::Rights;
 use crate::vfs::{Entry, Kind};
-use timestamp::civil;
+use timestamp::{civil, year};
 
 /// Appends the entry's line of a LIST: what `ls -ln` prints, in English and in UTC, with CRLF.
 ///
 /// RFC 959 leaves the format open; this is the one that clients have learnt to read. Owner and
 /// group are numbers: an account's tree need not belong to people whom this host knows.
 pub fn list_line(entry: &Entry, now: SystemTime, out: &mut Vec<u8>) {
-    let mode = Mode(entry);
-    let modified = When {
-        modified: entry.modified,
-        now,
-    };
-    let Entry {
-        nlink,
-        uid,
-        gid,
-        size,
-        ..
-    } = entry;
-    append(
-        out,
-        format_args!("{mode} {nlink:4} {uid:<8} {gid:<8} {size:12} {modified} "),
-    );
+    mode(entry, out);
+    out.push(b' ');
+    append::right(entry.nlink, 4, out);
+    out.push(b' ');
+    append::left(entry.uid.into(), 8, out);
+    out.push(b' ');
+    append::left(entry.gid.into(), 8, out);
+    out.push(b' ');
+    append::right(entry.size, 12, out);
+    out.push(b' ');
+    when(entry.modified, now, out);
+    out.push(b' ');
     name_line(entry, out);
 }
 
@@ -146,147 +141,133 @@ impl Fact {
     }
 
     fn append(self, entry: &Entry, rights: &Rights, out: &mut Vec<u8>) {
-        let name = self.name();
-        match self {
-            Fact::Type => append(out, format_args!("{name}={};", kind(entry.kind))),
-            // Of a directory it would be no number of bytes that anybody can fetch.
-            Fact::Size if entry.kind == Kind::File => {
-                append(out, format_args!("{name}={};", entry.size));
-            }
-            Fact::Size => {}
-            Fact::Modify => append(out, format_args!("{name}={};", timestamp(entry.modified))),
-            Fact::Perm => append(out, format_args!("{name}={};", Perm(entry.kind, rights))),
-            // Two names with the same value are one file (RFC 3659 section 7.5.2).
-            Fact::Unique => append(out, format_args!("{name}={:x}g{:x};", entry.dev, entry.ino)),
-            Fact::UnixMode => append(out, format_args!("{name}={:04o};", entry.mode)),
-            Fact::UnixOwner => append(out, format_args!("{name}={};", entry.uid)),
-            Fact::UnixGroup => append(out, format_args!("{name}={};", entry.gid)),
+        // Of a directory it would be no number of bytes that anybody can fetch.
+        if matches!(self, Fact::Size) && entry.kind != Kind::File {
+            return;
         }
+        out.extend_from_slice(self.name().as_bytes());
+        out.push(b'=');
+        match self {
+            Fact::Type => out.extend_from_slice(kind(entry.kind)),
+            Fact::Size => append::number(entry.size, out),
+            Fact::Modify => append_timestamp(entry.modified, out),
+            Fact::Perm => permissions(entry.kind, rights, out),
+            // Two names with the same value are one file (RFC 3659 section 7.5.2).
+            Fact::Unique => {
+                append::hexadecimal(entry.dev, out);
+                out.push(b'g');
+                append::hexadecimal(entry.ino, out);
+            }
+            Fact::UnixMode => append::octal(entry.mode.into(), 4, out),
+            Fact::UnixOwner => append::number(entry.uid.into(), out),
+            Fact::UnixGroup => append::number(entry.gid.into(), out),
+        }
+        out.push(b';');
     }
 }
 
 /// RFC 3659 section 7.5.1; "OS.unix=slink" is its example for what it has no type for.
-fn kind(kind: Kind) -> &'static str {
+fn kind(kind: Kind) -> &'static [u8] {
     match kind {
-        Kind::File => "file",
-        Kind::Dir => "dir",
-        Kind::Symlink => "OS.unix=slink",
-        Kind::Other => "OS.unix=special",
+        Kind::File => b"file",
+        Kind::Dir => b"dir",
+        Kind::Symlink => b"OS.unix=slink",
+        Kind::Other => b"OS.unix=special",
     }
 }
 
 /// What the account may do with an entry of this kind (RFC 3659 section 7.5.5).
-struct Perm<'a>(Kind, &'a Rights);
-
-impl fmt::Display for Perm<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Perm(kind, rights) = *self;
-        let (file, dir) = (kind == Kind::File, kind == Kind::Dir);
-        let letters = [
-            ('a', file && rights.append),
-            ('c', dir && rights.write),
-            ('d', rights.delete),
-            ('e', dir && rights.list),
-            ('f', rights.rename),
-            ('l', dir && rights.list),
-            ('m', dir && rights.mkdir),
-            ('p', dir && rights.delete),
-            ('r', file && rights.read),
-            ('w', file && rights.write),
-        ];
-        for (letter, _) in letters.into_iter().filter(|(_, may)| *may) {
-            write!(f, "{letter}")?;
-        }
-        Ok(())
-    }
+fn permissions(kind: Kind, rights: &Rights, out: &mut Vec<u8>) {
+    let (file, dir) = (kind == Kind::File, kind == Kind::Dir);
+    let letters = [
+        (b'a', file && rights.append),
+        (b'c', dir && rights.write),
+        (b'd', rights.delete),
+        (b'e', dir && rights.list),
+        (b'f', rights.rename),
+        (b'l', dir && rights.list),
+        (b'm', dir && rights.mkdir),
+        (b'p', dir && rights.delete),
+        (b'r', file && rights.read),
+        (b'w', file && rights.write),
+    ];
+    let may = letters.into_iter().filter(|(_, may)| *may);
+    out.extend(may.map(|(letter, _)| letter));
 }
 
 /// "drwxr-sr-t".
-struct Mode<'a>(&'a Entry);
-
-impl fmt::Display for Mode<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.0.kind {
-            Kind::File => '-',
-            Kind::Dir => 'd',
-            Kind::Symlink => 'l',
-            // Which special file it is is of no use to a client; all parsers know this letter.
-            Kind::Other => 'p',
+fn mode(entry: &Entry, out: &mut Vec<u8>) {
+    out.push(match entry.kind {
+        Kind::File => b'-',
+        Kind::Dir => b'd',
+        Kind::Symlink => b'l',
+        // Which special file it is is of no use to a client; all parsers know this letter.
+        Kind::Other => b'p',
+    });
+    for (shift, special, both, alone) in [
+        (6, 0o4000, b's', b'S'),
+        (3, 0o2000, b's', b'S'),
+        (0, 0o1000, b't', b'T'),
+    ] {
+        let bits = entry.mode >> shift;
+        let letter = |bit, letter| if bits & bit != 0 { letter } else { b'-' };
+        let execute = match (entry.mode & special != 0, bits & 1 != 0) {
+            (true, true) => both,
+            (true, false) => alone,
+            (false, _) => letter(1, b'x'),
         };
-        write!(f, "{kind}")?;
-        for (shift, special, letters) in [(6, 0o4000, "sS"), (3, 0o2000, "sS"), (0, 0o1000, "tT")] {
-            let bits = self.0.mode >> shift;
-            let letter = |bit, letter| if bits & bit != 0 { letter } else { '-' };
-            let mut both = letters.chars();
-            let execute = match (self.0.mode & special != 0, bits & 1 != 0) {
-                (true, true) => both.next(),
-                (true, false) => both.nth(1),
-                (false, _) => None,
-            };
-            let execute = execute.unwrap_or_else(|| letter(1, 'x'));
-            write!(f, "{}{}{execute}", letter(4, 'r'), letter(2, 'w'))?;
-        }
-        Ok(())
+        out.extend([letter(4, b'r'), letter(2, b'w'), execute]);
     }
-}
-
-/// "Jan  2 15:04" within the last half year, "Jan  2  2006" outside of it, as `ls` does in the C
-/// locale.
-struct When {
-    modified: SystemTime,
-    now: SystemTime,
 }
 
 /// Half of the mean Gregorian year, 365.2425 days: what `ls` counts as six months.
 const SIX_MONTHS: Duration = Duration::from_secs(31_556_952 / 2);
 
-impl fmt::Display for When {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let date = civil(self.modified);
-        let name = month_name(date.month());
-        let recent = self
-            .now
-            .duration_since(self.modified)
-            .is_ok_and(|age| age < SIX_MONTHS);
-        if recent {
-            let (hour, minute) = (date.hour(), date.minute());
-            write!(f, "{name} {:2} {hour:02}:{minute:02}", date.day())
-        } else {
-            write!(f, "{name} {:2} {:5}", date.day(), date.year())
-        }
+/// "Jan  2 15:04" within the last half year, "Jan  2  2006" outside of it, as `ls` does in the C
+/// locale.
+fn when(modified: SystemTime, now: SystemTime, out: &mut Vec<u8>) {
+    let date = civil(modified);
+    out.extend_from_slice(month_name(date.month()));
+    out.push(b' ');
+    append::right(date.day().into(), 2, out);
+    out.push(b' ');
+    let age = now.duration_since(modified);
+    if age.is_ok_and(|age| age < SIX_MONTHS) {
+        append::zeros(date.hour().into(), 2, out);
+        out.push(b':');
+        append::zeros(date.minute().into(), 2, out);
+    } else {
+        append::right(year(date), 5, out);
     }
 }
 
-fn month_name(month: Month) -> &'static str {
+fn month_name(month: Month) -> &'static [u8; 3] {
     match month {
-        Month::January => "Jan",
-        Month::February => "Feb",
-        Month::March => "Mar",
-        Month::April => "Apr",
-        Month::May => "May",
-        Month::June => "Jun",
-        Month::July => "Jul",
-        Month::August => "Aug",
-        Month::September => "Sep",
-        Month::October => "Oct",
-        Month::November => "Nov",
-        Month::December => "Dec",
+        Month::January => b"Jan",
+        Month::February => b"Feb",
+        Month::March => b"Mar",
+        Month::April => b"Apr",
+        Month::May => b"May",
+        Month::June => b"Jun",
+        Month::July => b"Jul",
+        Month::August => b"Aug",
+        Month::September => b"Sep",
+        Month::October => b"Oct",
+        Month::November => b"Nov",
+        Month::December => b"Dec",
     }
 }
 
 /// A name byte for byte, but for the bytes that end lines: those become "?", as in `ls -q`. A file
 /// whose name is "a\r\nb" shows as one line, and no client could ask for it anyway.
 fn name(bytes: &[u8], out: &mut Vec<u8>) {
-    let shown = bytes.iter().map(|&byte| match byte {
-        b'\r' | b'\n' | 0 => b'?',
-        byte => byte,
-    });
-    out.extend(shown);
-}
-
-fn append(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
-    // Writing to memory does not fail.
-    let _ = out.write_fmt(text);
+    let start = out.len();
+    out.extend_from_slice(bytes);
+    for byte in out.iter_mut().skip(start) {
+        if matches!(*byte, b'\r' | b'\n' | 0) {
+            *byte = b'?';
+        }
+    }
 }
 
 #[cfg(test)]

@@ -56,7 +56,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let path = self.path(argument)?;
         self.on_disk(move |vfs| vfs.set_times(&path, None, modified))
             .await?;
-        let mut text = format!("Modify={}; ", listing::timestamp(modified)).into_bytes();
+        let mut text = b"Modify=".to_vec();
+        listing::append_timestamp(modified, &mut text);
+        text.extend_from_slice(b"; ");
         text.extend_from_slice(argument);
         Ok(Reply::bytes(Code::FileStatus, text))
     }
@@ -78,10 +80,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let path = self.path(argument)?;
         let entry = self.on_disk(move |vfs| vfs.metadata(&path)).await?;
         match entry.kind {
-            Kind::File => Ok(Reply::new(
-                Code::FileStatus,
-                listing::timestamp(entry.modified).to_string(),
-            )),
+            Kind::File => {
+                let mut text = Vec::new();
+                listing::append_timestamp(entry.modified, &mut text);
+                Ok(Reply::bytes(Code::FileStatus, text))
+            }
             Kind::Dir | Kind::Symlink | Kind::Other => Err(not_a_file()),
         }
     }

@@ -30,15 +30,22 @@ fn entry(name: &[u8]) -> Entry {
 }
 
 fn list(entry: &Entry, now: SystemTime) -> String {
+    text(|out| list_line(entry, now, out))
+}
+
+/// What is appended, as text.
+fn text(append: impl FnOnce(&mut Vec<u8>)) -> String {
     let mut out = Vec::new();
-    list_line(entry, now, &mut out);
+    append(&mut out);
     String::from_utf8(out).unwrap()
 }
 
+fn timestamp(time: SystemTime) -> String {
+    text(|out| append_timestamp(time, out))
+}
+
 fn facts(entry: &Entry, facts: &Facts, rights: &Rights) -> String {
-    let mut out = Vec::new();
-    facts_line(entry, facts, rights, &mut out);
-    String::from_utf8(out).unwrap()
+    text(|out| facts_line(entry, facts, rights, out))
 }
 
 #[test]
@@ -81,23 +88,21 @@ fn modes_as_ls_shows_them() {
             mode,
             ..entry(b"a")
         };
-        assert_eq!(Mode(&entry).to_string(), format!("-{shown}"), "{mode:o}");
+        let line = text(|out| super::mode(&entry, out));
+        assert_eq!(line, format!("-{shown}"), "{mode:o}");
     }
     for (kind, letter) in [(Kind::Dir, 'd'), (Kind::Symlink, 'l'), (Kind::Other, 'p')] {
         let entry = Entry {
             kind,
             ..entry(b"a")
         };
-        assert!(Mode(&entry).to_string().starts_with(letter));
+        assert!(text(|out| mode(&entry, out)).starts_with(letter));
     }
 }
 
 #[test]
 fn old_and_future_times_show_the_year() {
-    let shown = |modified: u64, now: u64| {
-        let (modified, now) = (at(modified), at(now));
-        When { modified, now }.to_string()
-    };
+    let shown = |modified: u64, now: u64| text(|out| when(at(modified), at(now), out));
     let half_year = SIX_MONTHS.as_secs();
     assert_eq!(shown(LEAP_DAY, LEAP_DAY), "Feb 29 12:34");
     assert_eq!(shown(LEAP_DAY, LEAP_DAY + half_year - 1), "Feb 29 12:34");
@@ -112,11 +117,9 @@ fn old_and_future_times_show_the_year() {
         months.join(" "),
         "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec"
     );
-    let when = When {
-        modified: UNIX_EPOCH - Duration::from_secs(1),
-        now: at(LEAP_DAY),
-    };
-    assert_eq!(when.to_string(), "Dec 31  1969");
+    let before = UNIX_EPOCH - Duration::from_secs(1);
+    let line = text(|out| when(before, at(LEAP_DAY), out));
+    assert_eq!(line, "Dec 31  1969");
 }
 
 #[test]
@@ -188,7 +191,7 @@ fn facts_are_chosen_by_opts_mlst() {
 
 #[test]
 fn timestamps_are_written_in_utc_and_cut_to_seconds() {
-    let shown = |time| timestamp(time).to_string();
+    let shown = timestamp;
     assert_eq!(shown(UNIX_EPOCH), "19700101000000");
     assert_eq!(shown(at(LEAP_DAY)), "20240229123456");
     assert_eq!(
@@ -259,7 +262,7 @@ proptest! {
         } else {
             at(seconds.unsigned_abs())
         };
-        let text = timestamp(time).to_string();
+        let text = timestamp(time);
         prop_assert_eq!(text.len(), 14);
         prop_assert_eq!(parse_timestamp(text.as_bytes()), Some(time));
     }

@@ -1,14 +1,24 @@
 //! Times as RFC 3659 section 2.3 writes them, both ways.
 
-use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use super::append;
 use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time};
 
-/// Displays a time as RFC 3659 section 2.3 writes it, YYYYMMDDHHMMSS in UTC. Fractions are cut off:
+/// Appends a time as RFC 3659 section 2.3 writes it, YYYYMMDDHHMMSS in UTC. Fractions are cut off:
 /// they are allowed, but many clients do not expect any.
-pub fn timestamp(time: SystemTime) -> impl fmt::Display {
-    Timestamp(civil(time))
+pub fn append_timestamp(time: SystemTime, out: &mut Vec<u8>) {
+    let date = civil(time);
+    append::zeros(year(date), 4, out);
+    for field in [
+        date.month().into(),
+        date.day(),
+        date.hour(),
+        date.minute(),
+        date.second(),
+    ] {
+        append::zeros(field.into(), 2, out);
+    }
 }
 
 /// Reads YYYYMMDDHHMMSS with a fraction or none (RFC 3659 section 2.3).
@@ -38,20 +48,6 @@ pub fn parse_timestamp(text: &[u8]) -> Option<SystemTime> {
         .checked_add(Duration::from_nanos(nanos))
 }
 
-struct Timestamp(OffsetDateTime);
-
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (date, time) = (self.0.date(), self.0.time());
-        let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
-        let (hour, minute, second) = time.as_hms();
-        write!(
-            f,
-            "{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}"
-        )
-    }
-}
-
 /// The UTC date and time, whole seconds. Outside of the years 0 to 9999, which is all that four
 /// digits can say, it is 1970: such a time is nonsense anyway.
 pub(super) fn civil(time: SystemTime) -> OffsetDateTime {
@@ -68,6 +64,11 @@ pub(super) fn civil(time: SystemTime) -> OffsetDateTime {
         .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
         .filter(|date| (0..=9999).contains(&date.year()))
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+/// The year of what [`civil`] returned.
+pub(super) fn year(date: OffsetDateTime) -> u64 {
+    u64::try_from(date.year()).unwrap_or_default()
 }
 
 /// The number that ASCII digits write; at most four of them are ever asked for.
