@@ -166,29 +166,6 @@ fn the_port_of_active_connections_is_the_servers_own() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_server_in_another_network_namespace_is_guarded_there() -> Result<()> {
-    need_root!();
-    let lab = Lab::new()?;
-    let root = peer::folder()?;
-    let content = files::noise(3, 200_000);
-    fs::write(root.path().join("file"), &content)?;
-    let _server =
-        Brand::Vsftpd.start(&Setup::new(&lab.server, root.path(), (FIRST, FIRST + 15)))?;
-    let host = NetNs::new("host")?;
-    let guard = guard_in(&host, &["--netns", &lab.server.path(), "--interface", "s0"])?;
-    let wire = lab.client_wire()?;
-    for family in Family::BOTH {
-        let from = lab::client_address(family, 0);
-        let mut session = Control::anonymous(&lab.client, from, control_address(family))?;
-        let hole = session.passive()?;
-        ensure!(syn(&wire, 1, hole)? == Answer::Nothing, "a stranger got in");
-        files::ensure_equal("the download", &session.fetch("RETR file", hole)?, &content)?;
-    }
-    ensure!(Tables::of_process(guard.pid())?.counters()?["pinhole-syn"] == 2);
-    guard.stop()
-}
-
 /// A listener of a process that has no control connection, on a port of the range.
 fn odd_listener(guarded: &Guarded<'_>, port: u16) -> Result<TcpListener> {
     let at = server_end(Family::V4, port);

@@ -2,7 +2,9 @@
 //! sockets and keeps the table; this half tells it what to look for, locks the interfaces, adds
 //! what was there before, and sees to what changes.
 
+mod approach;
 mod crowd;
+mod dnat;
 mod namespace;
 mod older;
 mod peers;
@@ -13,7 +15,6 @@ mod self_test;
 
 use std::{
     collections::{HashMap, HashSet},
-    net::{Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
@@ -54,8 +55,6 @@ use crate::config::{self, Enforce, OnExit, PortSet, Unresolved};
 const TICK: Duration = Duration::from_secs(1);
 /// Events that may wait; those that find no room are looked for at the next tick.
 const EVENTS: usize = 1024;
-/// Programs that take connections for a server in another network namespace.
-const PROXIES: [&str; 4] = ["docker-proxy", "rootlessport", "slirp4netns", "pasta"];
 
 /// What to guard, and how.
 #[derive(Clone, Debug)]
@@ -119,7 +118,7 @@ impl Guard {
         tell_ports(&mut object, &shared, &mut control, guard, &census, &known)?;
 
         let links = host::links().await?;
-        let listen = listened(&guard.control_ports, &census);
+        let listen = approach::listened(&guard.control_ports, &census);
         let situation = Situation {
             stray: enforce.stray,
             interfaces: enforce.interfaces.clone(),
@@ -366,40 +365,6 @@ fn tell_ports(
     }
     let range = guard.ports.iter().flat_map(PortSet::iter).chain(active);
     ports::shut(&mut object.range()?, shared, &range.collect(), known)
-}
-
-/// Where control connections come in: what listens on the control ports, or, with nothing there
-/// yet, all addresses. Says what speaks against guarding them here.
-fn listened(control_ports: &PortSet, census: &Census) -> Vec<SocketAddr> {
-    let mut listened = Vec::new();
-    for socket in census.listening_on(control_ports) {
-        listened.push(socket.local);
-        let holders = census.holders.get(&socket.inode).into_iter().flatten();
-        for Process { pid, name } in holders {
-            if PROXIES.contains(&name.as_str()) {
-                tracing::warn!(
-                    "{name} (pid {pid}) takes the connections to port {} for a server in another \
-                     network namespace, whose data ports cannot be seen from here: guard that \
-                     namespace, --netns /proc/PID/ns/net with PID a process of the server",
-                    socket.local.port()
-                );
-            }
-        }
-    }
-    if listened.is_empty() {
-        tracing::warn!(
-            "nothing listens on control port {control_ports} yet: guarding every interface with \
-             an address{}",
-            match host::forwards() {
-                Ok(true) =>
-                    ". This host forwards: if the server runs in a container and is reached by \
-                     DNAT, its packets pass here untouched; guard its network namespace, --netns",
-                Ok(false) | Err(_) => "",
-            }
-        );
-        listened.push(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
-    }
-    listened
 }
 
 /// Attaches a program to a tracepoint of the `sock` group.
