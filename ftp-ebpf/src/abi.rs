@@ -501,13 +501,15 @@ pub struct Event {
 #[cfg(feature = "user")]
 mod pod {
     //! aya copies these to and from the kernel byte by byte.
-    use super::{Address, Pinhole, PinholeKey, Tuple};
+    use super::{Address, Pinhole, PinholeKey, Ports, Tuple};
 
     // SAFETY: repr(C), integers only, and no padding (asserted below), so every byte is
     // initialised and every bit pattern is a value.
     unsafe impl aya::Pod for Address {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Pinhole {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Ports {}
     // SAFETY: as above.
     unsafe impl aya::Pod for PinholeKey {}
     // SAFETY: as above.

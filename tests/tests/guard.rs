@@ -34,9 +34,10 @@ fn the_pinhole_goes_with_the_session() -> Result<()> {
 fn the_rest_of_a_range_is_shut_unless_it_is_a_dry_run() -> Result<()> {
     need_root!();
     for dry_run in [false, true] {
+        let log = ["--log", "info,ftp_user=debug"];
         let flags: &[&str] = match dry_run {
-            false => &["--ports", "30000-30063"],
-            true => &["--ports", "30000-30063", "--dry-run"],
+            false => &["--ports", "30000-30063", log[0], log[1]],
+            true => &["--ports", "30000-30063", log[0], log[1], "--dry-run"],
         };
         let guarded = Scene {
             flags,
@@ -50,6 +51,19 @@ fn the_rest_of_a_range_is_shut_unless_it_is_a_dry_run() -> Result<()> {
         let shut = answer == Answer::Nothing;
         ensure!(shut != dry_run, "dry run: {dry_run}, answer: {answer:?}");
         ensure!(guarded.count("closed")? == 1, "counted in either case");
+        let said = if dry_run {
+            " would be denied "
+        } else {
+            " denied "
+        };
+        wait::until("it is reported", || {
+            let reported = |line: &str| line.contains(said) && line.contains("closed");
+            guarded.guard.has_said(reported)
+        })?;
+        let pid = guarded.guard.pid().to_string();
+        let shown = daemon::pinhole(&["status", "--pid", &pid], "")?.successful()?;
+        let shown = shown.transcript();
+        ensure!(shown.contains("a dry run") == dry_run, "{shown}");
         ensure!(guarded.session(Family::V4, 0)?.retrieve("file")? == guarded.content);
     }
     Ok(())

@@ -19,7 +19,7 @@ pub(super) struct Args {
 
     /// For programs: [{"pid", "pinned", "pinholes": [{"client", "server", "port", "session",
     /// "claimed_by", "remaining_seconds"}], "verdicts": {reason: packets}, "guard":
-    /// {"control_connections", "older_control_connections", "listeners": [{"port", "outcome",
+    /// {"dry_run", "control_connections", "older_control_connections", "listeners": [{"port", "outcome",
     /// "client", "waits"}], "data_ports": {outcome: number}}}]; "pid" is null
     /// for what a guard has left at work, "guard" where there is none, "remaining_seconds" where it
     /// is until the listener closes
@@ -61,6 +61,7 @@ struct Daemon {
 
 /// What a guard has beside.
 struct Guarded {
+    dry_run: bool,
     controls: Controls,
     listeners: Vec<Listener>,
     data_ports: Vec<(&'static str, u64)>,
@@ -84,7 +85,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         }
     }
     if daemons.is_empty() {
-        bail!("no pinhole daemon enforces here; `pinhole serve` starts one");
+        bail!(
+            "no pinhole daemon enforces here, and nothing is left at work in {} (another place: \
+             --bpffs); `pinhole serve` or `pinhole guard` starts one",
+            args.bpffs.display()
+        );
     }
     let text = if args.json {
         let value: Vec<Value> = daemons.iter().map(Daemon::json).collect();
@@ -143,8 +148,14 @@ impl Daemon {
         let mut verdicts: Vec<_> = tables.counters()?.into_iter().collect();
         verdicts.retain(|(_, packets)| *packets > 0);
         verdicts.sort_by_key(|(_, packets)| std::cmp::Reverse(*packets));
-        let guard = match (tables.controls()?, tables.listeners()?, tables.tallies()?) {
-            (Some(controls), Some(listeners), Some(tallies)) => Some(Guarded {
+        let guard = match (
+            tables.is_dry_run()?,
+            tables.controls()?,
+            tables.listeners()?,
+            tables.tallies()?,
+        ) {
+            (Some(dry_run), Some(controls), Some(listeners), Some(tallies)) => Some(Guarded {
+                dry_run,
                 controls,
                 listeners,
                 data_ports: tallies
@@ -152,7 +163,7 @@ impl Daemon {
                     .filter(|(_, number)| *number > 0)
                     .collect(),
             }),
-            (None, _, _) | (_, None, _) | (_, _, None) => None,
+            (None, ..) | (_, None, ..) | (.., None, _) | (.., None) => None,
         };
         Ok(Daemon {
             pid,
@@ -207,6 +218,9 @@ impl Daemon {
             guard.write(&mut out);
         }
         out.push_str("\npackets by verdict:\n");
+        if self.guard.as_ref().is_some_and(|guard| guard.dry_run) {
+            out.push_str("  (a dry run: all of them passed, whatever is counted here)\n");
+        }
         for (reason, packets) in &self.verdicts {
             let _ = writeln!(out, "  {reason:20} {packets:>14}");
         }
@@ -297,6 +311,7 @@ impl Guarded {
             .map(|(outcome, number)| ((*outcome).to_owned(), (*number).into()))
             .collect();
         json!({
+            "dry_run": self.dry_run,
             "control_connections": self.controls.seen,
             "older_control_connections": self.controls.older,
             "listeners": listeners,

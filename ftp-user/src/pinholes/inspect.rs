@@ -15,7 +15,7 @@ use aya::{
     programs::{ProgramError, ProgramInfo, loaded_programs},
 };
 use ftp_ebpf::{
-    abi::{Data, Pinhole, PinholeKey, control_count, map, program},
+    abi::{Data, Pinhole, PinholeKey, Ports, control_count, map, policy, program},
     guard::Tally,
     reason::Reason,
 };
@@ -34,6 +34,7 @@ struct GuardTables {
     data_ports: HashMap<MapData, u64, Data>,
     tallies: PerCpuArray<MapData, u64>,
     control_count: Array<MapData, u32>,
+    ports: Array<MapData, Ports>,
 }
 
 /// How many control connections a guard knows of.
@@ -243,6 +244,19 @@ impl Tables {
         Ok(Some(listeners))
     }
 
+    /// Whether a guard drops nothing; `None` where there is no guard.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn is_dry_run(&self) -> Result<Option<bool>, InspectError> {
+        let Some(guard) = &self.guard else {
+            return Ok(None);
+        };
+        let ports = guard.ports.get(&0, 0).map_err(refused(map::PORTS))?;
+        Ok(Some(ports.policy & policy::DRY_RUN != 0))
+    }
+
     /// How many control connections the guard knows of; `None` where there is no guard.
     ///
     /// # Errors
@@ -342,6 +356,9 @@ impl GuardTables {
             control_count: Map::Array(open(map::CONTROL_COUNT)?)
                 .try_into()
                 .map_err(refused(map::CONTROL_COUNT))?,
+            ports: Map::Array(open(map::PORTS)?)
+                .try_into()
+                .map_err(refused(map::PORTS))?,
         })
     }
 }

@@ -53,17 +53,19 @@ pub(super) fn grant(budget: &mut PerCpuArray<MapData, u32>) -> Result<(), MapErr
 }
 
 /// Logs what the kernel half tells, for as long as the daemon lives; with `debug`, also the debug
-/// messages that its programs were then loaded with. `guard` is told what concerns it; where it does
+/// messages that its programs were then loaded with. In a dry run denials are of packets that have
+/// passed. `guard` is told what concerns it; where it does
 /// not keep up, it is not told, and must look for itself now and then.
 pub(super) fn start(
     object: &mut Object,
     tasks: &mut JoinSet<()>,
     debug: bool,
+    dry_run: bool,
     guard: Option<mpsc::Sender<Heard>>,
 ) -> Result<(), ObjectError> {
     let events = object.events()?;
     tasks.spawn(async move {
-        if let Err(error) = log(events, guard).await {
+        if let Err(error) = log(events, dry_run, guard).await {
             tracing::error!(%error, "events of the kernel half are no longer logged");
         }
     });
@@ -76,14 +78,18 @@ pub(super) fn start(
     Ok(())
 }
 
-async fn log(events: RingBuf<MapData>, guard: Option<mpsc::Sender<Heard>>) -> io::Result<()> {
+async fn log(
+    events: RingBuf<MapData>,
+    dry_run: bool,
+    guard: Option<mpsc::Sender<Heard>>,
+) -> io::Result<()> {
     // SAFETY: a RingBuf owns one open descriptor, its map's, for as long as it lives.
     let mut events = unsafe { AsyncFd::register_with_interest(events, Interest::READABLE) }?;
     loop {
         let mut ready = events.readable_mut().await?;
         while let Some(bytes) = ready.get_inner_mut().next() {
             let Some(event) = read(&bytes) else { continue };
-            tell(&event);
+            tell(&event, dry_run);
             if let (Some(guard), Some(heard)) = (&guard, heard(&event)) {
                 let _ = guard.try_send(heard);
             }
@@ -131,7 +137,7 @@ fn process(event: &Event) -> u32 {
     (event.session >> 32) as u32
 }
 
-fn tell(event: &Event) {
+fn tell(event: &Event, dry_run: bool) {
     let tuple = event.tuple;
     let client = IpAddr::from(tuple.client);
     let (client_port, port) = (
@@ -144,6 +150,9 @@ fn tell(event: &Event) {
         Some(EventKind::Opened) => tracing::debug!(session, %client, port, "pinhole opened"),
         Some(EventKind::Claimed) => {
             tracing::debug!(session, %client, client_port, port, "pinhole claimed");
+        }
+        Some(EventKind::Denied) if dry_run => {
+            tracing::debug!(%client, client_port, port, reason, "would be denied");
         }
         Some(EventKind::Denied) => tracing::debug!(%client, client_port, port, reason, "denied"),
         Some(EventKind::Arrived) => tracing::debug!(%client, port, "control connection"),

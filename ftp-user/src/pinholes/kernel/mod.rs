@@ -133,7 +133,7 @@ impl Prepared {
         let adopted = adopted.map_err(|error| StartError::Adopt(Box::new(error)))?;
         let sockets = acceptor::listen(&mut object.listeners()?, &ports, acceptors)?;
         let mut tasks = JoinSet::new();
-        events::start(&mut object, &mut tasks, settings.debug, None)?;
+        events::start(&mut object, &mut tasks, settings.debug, false, None)?;
         let (seen, changes) = watch::channel(Vec::new());
         tasks.spawn(upkeep.run(Some(Arc::clone(&table)), seen));
 

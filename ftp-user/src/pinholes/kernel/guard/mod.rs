@@ -157,7 +157,13 @@ impl Guard {
 
         let mut tasks = JoinSet::new();
         let (hears, heard) = mpsc::channel(EVENTS);
-        events::start(&mut object, &mut tasks, settings.debug, Some(hears))?;
+        events::start(
+            &mut object,
+            &mut tasks,
+            settings.debug,
+            guard.dry_run,
+            Some(hears),
+        )?;
         let (saw, changes) = watch::channel(Vec::new());
         tasks.spawn(upkeep.run(None, saw));
 
