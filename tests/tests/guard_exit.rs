@@ -367,6 +367,32 @@ fn take_over(
     second.stop()
 }
 
+#[test]
+fn pins_of_another_version_are_named_and_left_out() -> Result<()> {
+    need_root!();
+    let (bpffs, folder) = (Bpffs::new()?, tempfile::tempdir()?);
+    let config = closed(&bpffs, &folder)?;
+    let lab = Lab::new()?;
+    guard_in(&lab, &["--interface", "s0", "--config", &config])?.kill9()?;
+    let status = || -> Result<String> {
+        let shown = daemon::pinhole(&["status", "--bpffs", &bpffs.path()], "")?;
+        Ok(shown.transcript())
+    };
+    let shown = status()?;
+    ensure!(shown.contains("without a process"), "{shown}");
+    for pin in pins(&home(&bpffs))? {
+        if pin.ends_with("CONTROL_COUNT") {
+            fs::remove_file(pin)?;
+        }
+    }
+    let shown = status()?;
+    ensure!(
+        shown.contains("left out: what is pinned") && !shown.contains("without a process"),
+        "{shown}"
+    );
+    Ok(())
+}
+
 /// Where guards pin, among what the kernel itself may have in a bpffs.
 fn home(bpffs: &Bpffs) -> PathBuf {
     Path::new(&bpffs.path()).join("pinhole-guard")

@@ -68,7 +68,13 @@ struct Guarded {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let mut pinned = Tables::pinned(&args.bpffs)?;
+    let mut pinned = Vec::new();
+    for (folder, tables) in Tables::pinned(&args.bpffs) {
+        match tables {
+            Ok(tables) => pinned.push((folder, tables)),
+            Err(error) => left_out(&format!("what is pinned in {}", folder.display()), &error),
+        }
+    }
     let mut daemons = match args.pid {
         Some(pid) => {
             let found = Daemon::of_process(pid, &mut pinned)?;
@@ -111,10 +117,18 @@ fn daemons(pinned: &mut Pinned) -> anyhow::Result<Vec<Daemon>> {
             // Gone meanwhile.
             Err(InspectError::Process { source, .. })
                 if source.kind() == std::io::ErrorKind::NotFound => {}
+            // Of another version, while an update is under way.
+            Err(error @ InspectError::NoMap { .. }) => left_out(&format!("process {pid}"), &error),
             Err(error) => return Err(error.into()),
         }
     }
     Ok(daemons)
+}
+
+/// Says what cannot be shown, beside what can.
+fn left_out(what: &str, error: &InspectError) {
+    // Nobody is left to hear that stderr is closed.
+    let _ = writeln!(std::io::stderr(), "pinhole: left out: {what}: {error}");
 }
 
 /// What is pinned, with its folder.

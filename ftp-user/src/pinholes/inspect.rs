@@ -88,7 +88,10 @@ pub enum InspectError {
         source: io::Error,
     },
     /// It is no Pinhole daemon, or runs without enforcement.
-    #[error("process {pid} has no eBPF map `{map}`: is it a Pinhole daemon that enforces?")]
+    #[error(
+        "process {pid} has no eBPF map `{map}`: is it a Pinhole daemon that enforces, and of this \
+         version?"
+    )]
     NoMap {
         /// The process.
         pid: u32,
@@ -169,20 +172,19 @@ impl Tables {
     }
 
     /// Those that guards have left at work in a bpffs, or that running ones would leave, each with
-    /// its folder.
-    ///
-    /// # Errors
-    ///
-    /// Not enough privilege.
-    pub fn pinned(bpffs: &Path) -> Result<Vec<(PathBuf, Self)>, InspectError> {
+    /// its folder; an error for those of another version, or without enough privilege.
+    pub fn pinned(bpffs: &Path) -> Vec<(PathBuf, Result<Self, InspectError>)> {
+        let open = |folder: &Path| {
+            let open =
+                |map: &'static str| MapData::from_pin(folder.join(map)).map_err(refused(map));
+            let guard = GuardTables::open(open)?;
+            Self::new(open(map::PINHOLES)?, open(map::COUNTERS)?, Some(guard))
+        };
         pinned_layouts(bpffs)
             .into_iter()
             .map(|folder| {
-                let open =
-                    |map: &'static str| MapData::from_pin(folder.join(map)).map_err(refused(map));
-                let guard = GuardTables::open(open)?;
-                let tables = Self::new(open(map::PINHOLES)?, open(map::COUNTERS)?, Some(guard))?;
-                Ok((folder, tables))
+                let tables = open(&folder);
+                (folder, tables)
             })
             .collect()
     }
