@@ -231,3 +231,28 @@ fn a_guard_that_cannot_test_itself_says_so() -> Result<()> {
     );
     Ok(())
 }
+
+#[test]
+fn a_kernel_whose_structures_are_not_known_is_an_error() -> Result<()> {
+    need_root!();
+    let lab = Lab::new()?;
+    let binary = daemon::binary()?.display().to_string();
+    let start = |types: &str| {
+        // A /sys/kernel/btf of this process's own.
+        let script = format!(
+            "mount -t tmpfs none /sys/kernel/btf && {types} && exec {binary} guard --interface s0"
+        );
+        let mut command = lab.server.command("unshare");
+        command.args(["--mount", "sh", "-c", &script]);
+        let refused = Daemon::start_command(command, tempfile::tempdir()?).err();
+        anyhow::Ok(refused.context("it started")?.to_string())
+    };
+    let missing = start("true")?;
+    ensure!(
+        missing.contains("cannot read /sys/kernel/btf/vmlinux") && missing.contains("DEBUG_INFO"),
+        "{missing}"
+    );
+    let wrong = start("head -c 65536 /dev/urandom > /sys/kernel/btf/vmlinux")?;
+    ensure!(wrong.contains("cannot make sense of"), "{wrong}");
+    Ok(())
+}
