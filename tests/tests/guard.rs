@@ -2,7 +2,7 @@
 //! files have it in front of real clients (`guard_clients`), strangers (`guard_locks`), crowds
 //! (`guard_crowd`) and inetd (`guard_launch`).
 
-use std::{net::SocketAddr, time::Duration};
+use std::{io::Read as _, net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use ftp_tests::{
@@ -78,18 +78,27 @@ fn sessions_from_before_the_guard_go_on() -> Result<()> {
     Ok(())
 }
 
+/// More than fits into the buffers of a connection that nobody reads.
+const LONG: usize = 6_000_000;
+
 fn from_before(brand: Brand) -> Result<()> {
     let lab = Lab::new()?;
     let root = peer::folder()?;
-    let content = files::noise(2, 200_000);
+    let content = files::noise(2, LONG);
     std::fs::write(root.path().join("file"), &content)?;
     let _server = brand.start(&Setup::new(&lab.server, root.path(), (FIRST, FIRST + 15)))?;
     let (client, server) = (
         lab::client_address(Family::V4, 0),
         control_address(Family::V4),
     );
-    let mut session = Control::logged_in(&lab.client, client, server, brand.user(), PASSWORD)?;
+    let logged_in = || Control::logged_in(&lab.client, client, server, brand.user(), PASSWORD);
+    let mut session = logged_in()?;
     let hole = session.passive()?;
+    let mut under_way = logged_in()?;
+    let taken = under_way.passive()?;
+    under_way.send(b"RETR file\r\n")?;
+    let mut data = under_way.data(taken)?;
+    under_way.expect_transfer()?;
 
     let mut command = lab.server.command(daemon::binary()?);
     command.args(["guard", "--interface", "s0", "--ports", "30000-30015"]);
@@ -99,6 +108,16 @@ fn from_before(brand: Brand) -> Result<()> {
         matches!(&rows[..], [row] if row.port == hole.port()),
         "{rows:?}"
     );
+    ensure!(
+        under_way.is_silent()?,
+        "the transfer is over: it proves nothing"
+    );
+    let mut received = Vec::new();
+    data.read_to_end(&mut received)?;
+    files::ensure_equal("the download under way", &received, &content)?;
+    drop(data);
+    under_way.expect_reply(226)?;
+    drop(under_way);
     let thief = control::connect_from(
         &lab.client,
         SocketAddr::new(lab::client_address(Family::V4, 1), 0),

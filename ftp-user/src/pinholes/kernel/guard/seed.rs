@@ -39,6 +39,7 @@ pub(super) fn seed(
             client,
             server,
             pid,
+            taken,
         } = found;
         if known.contains(&listener.port()) {
             continue;
@@ -55,19 +56,22 @@ pub(super) fn seed(
             deadline_ns: u64::MAX,
             claim: Claim::FREE,
         };
-        match pinholes.insert(key, row, 1) {
-            Ok(()) => {}
-            // The kernel half saw it meanwhile.
-            Err(MapError::SyscallError(error))
-                if error.io_error.kind() == io::ErrorKind::AlreadyExists =>
-            {
-                continue;
-            }
-            Err(source) => {
-                return Err(ObjectError::Map {
-                    map: map::PINHOLES,
-                    source: Box::new(source),
-                });
+        // A server may go on listening until the end of the transfer.
+        if !taken {
+            match pinholes.insert(key, row, 1) {
+                Ok(()) => {}
+                // The kernel half saw it meanwhile.
+                Err(MapError::SyscallError(error))
+                    if error.io_error.kind() == io::ErrorKind::AlreadyExists =>
+                {
+                    continue;
+                }
+                Err(source) => {
+                    return Err(ObjectError::Map {
+                        map: map::PINHOLES,
+                        source: Box::new(source),
+                    });
+                }
             }
         }
         let address = if everywhere {
@@ -88,7 +92,12 @@ pub(super) fn seed(
         ports.set(Set::Guarded, listener.port(), true);
         ports.set(Set::Waiting, listener.port(), true);
         opened.insert(listener.port());
-        tracing::info!(%client, port = listener.port(), pid, "a data port from before: opened");
+        let became = if taken {
+            "its client has come, shut for others"
+        } else {
+            "opened"
+        };
+        tracing::info!(%client, port = listener.port(), pid, "a data port from before: {became}");
     }
     Ok(opened)
 }
@@ -99,6 +108,8 @@ struct Waiting {
     client: IpAddr,
     server: IpAddr,
     pid: u32,
+    /// Its connection has come.
+    taken: bool,
 }
 
 fn waiting(
@@ -121,6 +132,11 @@ fn waiting(
             }
         }
     }
+    let come: HashSet<(u16, IpAddr)> = sockets
+        .iter()
+        .filter(|socket| socket.state == State::Connected)
+        .map(|socket| (socket.local.port(), socket.remote.ip()))
+        .collect();
     listeners
         .into_iter()
         .filter_map(|(pid, listener)| {
@@ -131,6 +147,7 @@ fn waiting(
                     client,
                     server,
                     pid,
+                    taken: come.contains(&(listener.port(), client)),
                 }),
                 _ => None,
             }
@@ -158,6 +175,9 @@ mod tests {
             socket("0.0.0.0:30001", "0.0.0.0:0", State::Listening, 5),
             socket("0.0.0.0:21", "0.0.0.0:0", State::Listening, 6),
             socket("0.0.0.0:80", "0.0.0.0:0", State::Listening, 7),
+            socket("10.0.0.1:21", "10.0.0.7:5", State::Connected, 8),
+            socket("0.0.0.0:30002", "0.0.0.0:0", State::Listening, 9),
+            socket("10.0.0.1:30002", "10.0.0.7:6", State::Connected, 10),
         ];
         let held = [
             (1, 100),
@@ -167,6 +187,9 @@ mod tests {
             (5, 200),
             (6, 100),
             (7, 300),
+            (8, 400),
+            (9, 400),
+            (10, 400),
         ];
         let holders = held
             .into_iter()
@@ -178,9 +201,9 @@ mod tests {
         let found = waiting(&sockets, &holders, &"21".parse().unwrap());
         let known: Vec<_> = found
             .iter()
-            .map(|one| (one.pid, one.listener.port()))
+            .map(|one| (one.pid, one.listener.port(), one.taken))
             .collect();
-        assert_eq!(known, [(100, 30000)]);
+        assert_eq!(known, [(100, 30000, false), (400, 30002, true)]);
         assert_eq!(found[0].client.to_string(), "10.0.0.9");
     }
 }
