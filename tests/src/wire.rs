@@ -14,13 +14,12 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use crate::{
     frame::{Flags, Mac, Segment},
     namespace::NetNs,
+    wait,
 };
 
 /// The first of [`Wire::fresh_port`]: below the ports that the kernel gives to its own.
 const FIRST_PORT: u16 = 5000;
 const RECEIVE_BUFFER: usize = 16 << 20;
-/// How long the answer to a canary may take.
-const CANARY: Duration = Duration::from_secs(5);
 
 /// What a host answered to a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +147,7 @@ impl Wire {
         self.send(&canary_syn)?;
         let mut answer = Answer::Nothing;
         let is_answer = |got: &Segment, sent: &Segment| got.from == sent.to && got.to == sent.from;
-        let canary_answer = self.receive(CANARY, |got| {
+        let canary_answer = self.receive(wait::SOON, |got| {
             if is_answer(got, &segment) && answer == Answer::Nothing {
                 answer = Answer::Segment(got.flags);
             }

@@ -20,9 +20,10 @@ use ftp_tests::{
 };
 
 /// Everything about one server's pinholes that a stranger may try.
-fn exercise(brand: Brand) -> Result<()> {
+fn exercise(brand: Brand, attach: &str) -> Result<()> {
+    let flags = ["--ports", "30000-30063", "--attach", attach];
     let guarded = Scene {
-        flags: &["--ports", "30000-30063"],
+        flags: &flags,
         ..Scene::of(brand)
     }
     .start()?;
@@ -70,25 +71,25 @@ fn exercise(brand: Brand) -> Result<()> {
 #[test]
 fn strangers_of_vsftpd() -> Result<()> {
     need_root!();
-    exercise(Brand::Vsftpd)
+    exercise(Brand::Vsftpd, "auto")
 }
 
 #[test]
 fn strangers_of_pure_ftpd() -> Result<()> {
     need_root!();
-    exercise(Brand::PureFtpd)
+    exercise(Brand::PureFtpd, "native")
 }
 
 #[test]
 fn strangers_of_proftpd() -> Result<()> {
     need_root!();
-    exercise(Brand::ProFtpd)
+    exercise(Brand::ProFtpd, "generic")
 }
 
 #[test]
 fn strangers_of_pyftpdlib() -> Result<()> {
     need_root!();
-    exercise(Brand::Pyftpdlib)
+    exercise(Brand::Pyftpdlib, "auto")
 }
 
 #[test]

@@ -26,10 +26,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "PORT")]
     control_port: Vec<PortSet>,
 
-    /// Shut these ports whether or not a server listens there, such as '30000-50000,!33060'
-    /// [default: only the ports that a session's process listens on, from that moment]
+    /// Shut these ports whether or not a server listens there, such as '30000-50000,!33060'; may be
+    /// repeated [default: only the ports that a session's process listens on, from that moment]
     #[arg(long, value_name = "PORTS")]
-    ports: Option<PortSet>,
+    ports: Vec<PortSet>,
 
     /// Drop nothing; count and report what would have been dropped (`pinhole status`)
     #[arg(long)]
@@ -80,11 +80,10 @@ impl Args {
             ..
         } = config;
         if !self.control_port.is_empty() {
-            let all: Vec<_> = self.control_port.iter().map(PortSet::to_string).collect();
-            guard.control_ports = all.join(",").parse()?;
+            guard.control_ports = all(&self.control_port)?;
         }
-        if let Some(ports) = &self.ports {
-            guard.ports = Some(ports.clone());
+        if !self.ports.is_empty() {
+            guard.ports = Some(all(&self.ports)?);
         }
         guard.dry_run |= self.dry_run;
         guard.on_exit = self.on_exit.unwrap_or(guard.on_exit);
@@ -99,6 +98,12 @@ impl Args {
         self.locks.apply(&mut enforce)?;
         Ok(GuardOptions { guard, enforce })
     }
+}
+
+/// The ports of a flag that is repeated, in one set.
+fn all(sets: &[PortSet]) -> anyhow::Result<PortSet> {
+    let sets: Vec<_> = sets.iter().map(PortSet::to_string).collect();
+    Ok(sets.join(",").parse()?)
 }
 
 pub(super) fn run(args: &Args, logging: &Logging) -> anyhow::Result<()> {
@@ -288,11 +293,12 @@ mod tests {
 
     #[test]
     fn flags_stand_above_both() {
-        let flags = "--control-port 21 --control-port 990 --ports 30000-30009 --attach generic \
+        let flags = "--control-port 21 --control-port 990 --ports 30000-30009 --ports 31000 \
+                     --attach generic \
                      --interface auto --on-exit open --unresolved admit-control-peers --netns self";
         let GuardOptions { guard, enforce } = options(flags, configured()).unwrap();
         assert_eq!(guard.control_ports.to_string(), "21,990");
-        assert_eq!(guard.ports.unwrap().to_string(), "30000-30009");
+        assert_eq!(guard.ports.unwrap().to_string(), "30000-30009,31000");
         assert_eq!(guard.on_exit, OnExit::Open);
         assert_eq!(guard.unresolved, Unresolved::AdmitControlPeers);
         assert_eq!(guard.netns, ["self"]);
