@@ -112,7 +112,8 @@ fn summarise_one(scenario: &str, group: &[&Sample]) -> Option<Row> {
     let first = group.first()?;
     let mut ratios: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for sample in group {
-        for (peer, theirs) in &sample.against {
+        // To nothing there is no ratio, and JSON has no word for one.
+        for (peer, theirs) in sample.against.iter().filter(|(_, theirs)| *theirs != 0.0) {
             ratios
                 .entry(peer.clone())
                 .or_default()
@@ -178,6 +179,13 @@ mod tests {
         assert_eq!(compared[1].against, [("theirs".to_owned(), 2.0)]);
         assert_eq!(compared[3].against, [("theirs".to_owned(), 2.0)]);
         assert!(compared[0].against.is_empty() && compared[2].against.is_empty());
+    }
+
+    #[test]
+    fn there_is_no_ratio_to_nothing() {
+        let sample = Sample::new("RETR", "pinhole", "share", "%", 0.0);
+        let rows = summarise("timeline", &[vec![sample.against("theirs", 0.0)]]);
+        assert!(rows[0].ratio.is_empty());
     }
 
     #[test]

@@ -16,10 +16,12 @@ use rustix::{
 };
 use rustls::{ClientConnection, StreamOwned};
 
-use super::{Connector, Source};
+use super::{Connector, Source, Wide};
 
 /// What one system call may take.
 const CHUNK: usize = 1 << 20;
+/// What becomes records at one time: little enough to stay in a core's cache on the way.
+pub(crate) const PIECE: usize = 128 << 10;
 /// What rustls may hold back, encrypted.
 pub(crate) const BUFFER_LIMIT: usize = 1 << 20;
 
@@ -28,7 +30,7 @@ pub(crate) enum Data {
     /// In the clear.
     Plain(TcpStream),
     /// Inside TLS.
-    Private(Box<StreamOwned<ClientConnection, TcpStream>>),
+    Private(Box<StreamOwned<ClientConnection, Wide>>),
 }
 
 impl Data {
@@ -109,7 +111,7 @@ impl Data {
             Self::Private(mut stream) => {
                 stream.conn.send_close_notify();
                 stream.flush().context("cannot end TLS")?;
-                stream.sock.shutdown(Shutdown::Write)?;
+                stream.sock.socket().shutdown(Shutdown::Write)?;
                 // A close with session tickets unread would be a reset, and the server's last read an error.
                 io::copy(&mut stream.sock, &mut io::sink())
                     .map(drop)
@@ -134,10 +136,10 @@ pub(crate) fn drop_some(stream: &mut (impl BufRead + ?Sized)) -> Result<usize> {
 /// Sends a file's first bytes by way of a buffer, into TLS.
 pub(crate) fn send_copied(stream: &mut (impl Write + ?Sized), file: &File, len: u64) -> Result<()> {
     // By offset: streams share the file.
-    let mut buffer = vec![0; CHUNK];
+    let mut buffer = vec![0; PIECE];
     let mut offset = 0;
     while offset < len {
-        let most = usize::try_from(len - offset).unwrap_or(CHUNK).min(CHUNK);
+        let most = usize::try_from(len - offset).unwrap_or(PIECE).min(PIECE);
         let read = file.read_at(&mut buffer[..most], offset)?;
         ensure!(read > 0, "the file shrank");
         stream.write_all(&buffer[..read]).context("cannot upload")?;

@@ -14,8 +14,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use rustls::{ClientConnection, StreamOwned};
 
 pub(crate) use self::{
-    data::{BUFFER_LIMIT, Data, drop_some, send_copied},
-    tls::{Connector, provider},
+    data::{BUFFER_LIMIT, Data, PIECE, drop_some, send_copied},
+    tls::{Connector, Wide, provider},
 };
 
 /// How long a server may be silent.
@@ -34,7 +34,7 @@ pub(crate) struct Client {
 
 enum Control {
     Plain(TcpStream),
-    Private(Box<StreamOwned<ClientConnection, TcpStream>>),
+    Private(Box<StreamOwned<ClientConnection, Wide>>),
 }
 
 /// Who logs in.

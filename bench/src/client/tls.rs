@@ -1,7 +1,11 @@
 //! The client's TLS: one configuration for every contestant, which remembers sessions, so that data
 //! connections resume the control connection's where the server lets them.
 
-use std::{io, net::TcpStream, sync::Arc};
+use std::{
+    io::{self, BufReader, IoSlice, Read, Write},
+    net::TcpStream,
+    sync::Arc,
+};
 
 use anyhow::{Context as _, Result};
 use rustls::{
@@ -45,8 +49,9 @@ impl Connector {
     /// Shakes hands.
     pub(crate) fn handshake(
         &self,
-        mut stream: TcpStream,
-    ) -> Result<StreamOwned<ClientConnection, TcpStream>> {
+        stream: TcpStream,
+    ) -> Result<StreamOwned<ClientConnection, Wide>> {
+        let mut stream = Wide::new(stream);
         let name = ServerName::try_from("bench.example").context("a bad name")?;
         let mut tls = ClientConnection::new(Arc::clone(&self.0), name)?;
         tls.set_buffer_limit(Some(BUFFER_LIMIT));
@@ -58,6 +63,43 @@ impl Connector {
             }
         }
         Ok(StreamOwned::new(tls, stream))
+    }
+}
+
+/// A socket that is read in large pieces: rustls reads 4 KiB at a time, a system call each, which would be most of
+/// what receiving costs the client.
+pub(crate) struct Wide(BufReader<TcpStream>);
+
+impl Wide {
+    /// Bytes of a piece.
+    const PIECE: usize = 256 << 10;
+
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        Self(BufReader::with_capacity(Self::PIECE, stream))
+    }
+
+    pub(crate) fn socket(&self) -> &TcpStream {
+        self.0.get_ref()
+    }
+}
+
+impl Read for Wide {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Wide {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.0.get_mut().write(buffer)
+    }
+
+    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.get_mut().write_vectored(buffers)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.get_mut().flush()
     }
 }
 

@@ -39,6 +39,9 @@ const COLUMNS: [(f64, &str); 6] = [
     (4096.0, "4096 µs and more"),
 ];
 
+/// The histogram's metric.
+const SHARE: &str = "share";
+
 /// See [`Scenario::method`].
 pub(crate) struct Timeline;
 
@@ -90,7 +93,11 @@ impl Rounds for Traced<'_> {
                     .leave_out(&format!("timeline, {}", server.name()), &reason),
             }
         }
-        Ok(compare(samples))
+        let (shares, times) = samples
+            .into_iter()
+            .partition::<Vec<_>, _>(|sample| sample.metric == SHARE);
+        // Of a histogram's columns there is no better or worse.
+        Ok(compare(times).into_iter().chain(shares).collect())
     }
 }
 
@@ -162,7 +169,7 @@ fn samples_of(subject: &str, told: &[Value]) -> Result<Vec<Sample>> {
         }
         for (column, share) in shares(&micros) {
             let case = format!("{case}, {column}");
-            samples.push(Sample::new(&case, subject, "share", "%", share));
+            samples.push(Sample::new(&case, subject, SHARE, "%", share));
         }
     }
     Ok(samples)

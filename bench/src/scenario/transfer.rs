@@ -56,8 +56,8 @@ impl Scenario for Transfer {
          copies nothing (MSG_TRUNC, sendfile), so the figure is the server's: a real client is slower with any of\n\
          them. `ceiling` is that client against a thread of ours that knows no FTP and does nothing but sendfile\n\
          or discard in the kernel: no server that writes what it gets to a file can reach it; with TLS, against a\n\
-         thread that only encrypts what it reads of the file, or decrypts and drops, by the same rustls with its\n\
-         handshake before the clock: what a server with another library for TLS can exceed. TLS is rustls with\n\
+         thread that only encrypts the same bytes again and again, or decrypts and drops, by the same rustls, hands\n\
+         shaken before the clock: only a server with a faster library for TLS can reach it. TLS is rustls with\n\
          AES-128-GCM first and offers to resume the control connection's session; both ends do cryptography on this\n\
          machine, so a server that is faster than the client shows no more than the client's rate. The client's\n\
          CPU time says how near: 1 / (s/GB) is the rate at which one of its streams fills a core.\n\
