@@ -93,6 +93,15 @@ impl Trace {
         Ok(lock(&self.lines).clone())
     }
 
+    /// Waits until it ends with an error by itself, and returns what it said.
+    pub fn until_it_fails(mut self) -> Result<String> {
+        let status = process::wait(&mut self.child, wait::SOON)?;
+        let status = status.context("pinhole trace still runs")?;
+        self.drain();
+        ensure!(!status.success(), "pinhole trace ended with {status}");
+        Ok(lock(&self.said).clone())
+    }
+
     /// Ends it as Ctrl-C does: every transfer, and the summary.
     pub fn finish(mut self) -> Result<(Vec<Value>, Value)> {
         kill_process(Pid::from_child(&self.child), Signal::INT)
@@ -103,13 +112,18 @@ impl Trace {
             "pinhole trace ended with {status:?}: {}",
             lock(&self.said)
         );
+        self.drain();
+        let mut lines = std::mem::take(&mut *lock(&self.lines));
+        let summary = lines.pop().context("pinhole trace told no summary")?;
+        Ok((lines, summary))
+    }
+
+    /// Its ends of the pipes are closed: the rest has been read when the threads end.
+    fn drain(&mut self) {
         for reader in self.readers.drain(..) {
             // It cannot panic; if it did, lines are missing, which is looked at next.
             let _ = reader.join();
         }
-        let mut lines = std::mem::take(&mut *lock(&self.lines));
-        let summary = lines.pop().context("pinhole trace told no summary")?;
-        Ok((lines, summary))
     }
 }
 

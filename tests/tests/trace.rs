@@ -138,6 +138,17 @@ fn every_step_of_our_own_servers_transfers_is_told() -> Result<()> {
 }
 
 #[test]
+fn it_ends_with_the_daemon() -> Result<()> {
+    need_root!();
+    let site = Site::new()?;
+    let trace = Trace::start(&daemon::binary()?, &site.lab.server, site.daemon.pid())?;
+    site.daemon.stop()?;
+    let said = trace.until_it_fails()?;
+    ensure!(said.contains("has ended"), "{said}");
+    Ok(())
+}
+
+#[test]
 fn every_step_of_a_guarded_servers_transfers_is_told() -> Result<()> {
     need_root!();
     let guarded = Scene {

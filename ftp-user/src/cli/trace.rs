@@ -110,10 +110,12 @@ async fn follow(args: &Args, mut tracer: Tracer, pid: u32) -> anyhow::Result<()>
     tracing::info!(pid, "ready");
     let mut histograms = Histograms::default();
     loop {
+        // Before the last look at what has ended.
+        let gone = tracer.has_daemon_ended();
         let last = tokio::select! {
             () = &mut stopped => true,
             () = &mut over => true,
-            _ = look.tick() => false,
+            _ = look.tick() => gone,
         };
         let mut lines = String::new();
         for line in tracer.ended() {
@@ -137,6 +139,9 @@ async fn follow(args: &Args, mut tracer: Tracer, pid: u32) -> anyhow::Result<()>
         if last {
             if lost > 0 {
                 tracing::warn!(lost, "too much happened at once: not everything is shown");
+            }
+            if gone {
+                bail!("process {pid} has ended, and with it what could be followed");
             }
             return Ok(());
         }

@@ -7,7 +7,7 @@ mod timeline;
 use std::{
     collections::BTreeSet,
     fs, io,
-    os::unix::fs::MetadataExt as _,
+    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
 };
 
@@ -16,6 +16,10 @@ use aya::{
     programs::ProgramError,
 };
 use ftp_ebpf::abi::{Opening, Ports, Transfer, map, program};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, pidfd_open},
+};
 
 pub use self::timeline::{End, Moment, Timeline};
 use self::{tap::Tap, timeline::Seen};
@@ -30,6 +34,8 @@ const GUARD_THREAD: &str = "guard";
 
 /// Follows one daemon. Dropping it detaches everything.
 pub struct Tracer {
+    /// Tells when the daemon ends.
+    daemon: OwnedFd,
     watches: Vec<Watch>,
     taps: Vec<Tap>,
     seen: Seen,
@@ -104,6 +110,7 @@ impl Tracer {
     ///
     /// It is no daemon, or the kernel does not let us.
     pub fn attach(pid: u32) -> Result<Self, TraceError> {
+        let daemon = open_process(pid)?;
         let held = programs_of(pid)?;
         let named = |name: &'static str| {
             let programs = held.iter();
@@ -141,6 +148,7 @@ impl Tracer {
             )?);
         }
         Ok(Self {
+            daemon,
             watches,
             taps,
             seen: Seen::default(),
@@ -151,6 +159,13 @@ impl Tracer {
     /// Whether the daemon is a guard, for servers that others wrote.
     pub fn is_guard(&self) -> bool {
         self.guard
+    }
+
+    /// Whether the daemon has ended, after which nothing is negotiated any more.
+    pub fn has_daemon_ended(&self) -> bool {
+        let mut ended = [PollFd::new(&self.daemon, PollFlags::IN)];
+        // An error is none of the daemon's.
+        poll(&mut ended, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 
     /// The data connections that have ended since it was last called, which has to be now and then:
@@ -214,6 +229,15 @@ impl Watch {
             _object: object,
         })
     }
+}
+
+fn open_process(pid: u32) -> Result<OwnedFd, TraceError> {
+    let found = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let found = found.ok_or(TraceError::NoDaemon(pid))?;
+    pidfd_open(found, PidfdFlags::empty()).map_err(|error| TraceError::Process {
+        path: Path::new("/proc").join(pid.to_string()),
+        source: error.into(),
+    })
 }
 
 /// A record, if it is as long as that.
