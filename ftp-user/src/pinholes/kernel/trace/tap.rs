@@ -40,15 +40,19 @@ impl Tap {
             .offset(page as u64)
             .len(page + 2 * size as usize)
             .map_raw_read_only(events.fd().as_fd().as_raw_fd())?;
+        Ok(Self::over(memory, page, size.into()))
+    }
+
+    fn over(memory: MmapRaw, page: usize, size: u64) -> Self {
         let mut tap = Self {
             memory,
             page,
-            size: size.into(),
+            size,
             position: 0,
             missed: 0,
         };
         tap.position = tap.produced();
-        Ok(tap)
+        tap
     }
 
     /// How often something was overwritten before it was read.
@@ -122,5 +126,94 @@ impl Tap {
                 .cast::<Event>()
                 .read_volatile()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, os::unix::fs::FileExt as _};
+
+    use super::*;
+
+    const PAGE: usize = 4096;
+    const SIZE: u64 = 4096;
+    const RECORD: u64 = HEADER + size_of::<Event>() as u64;
+
+    /// What the kernel would write.
+    struct Ring {
+        file: File,
+        produced: u64,
+    }
+
+    impl Ring {
+        fn new() -> (Self, Tap) {
+            let file = tempfile::tempfile().unwrap();
+            let len = PAGE + 2 * SIZE as usize;
+            file.set_len(len as u64).unwrap();
+            let memory = MmapOptions::new().len(len).map_raw(&file).unwrap();
+            let ring = Self { file, produced: 0 };
+            (ring, Tap::over(memory, PAGE, SIZE))
+        }
+
+        /// An event whose session is `session`, in its place, in both pictures of it.
+        fn write(&mut self, session: u64, flags: u32) {
+            let header = size_of::<Event>() as u32 | flags;
+            let mut record = vec![0; RECORD as usize];
+            record[..4].copy_from_slice(&header.to_ne_bytes());
+            let at = HEADER as usize + std::mem::offset_of!(Event, session);
+            record[at..at + 8].copy_from_slice(&session.to_ne_bytes());
+            for (offset, byte) in (self.produced..).zip(&record) {
+                for picture in [0, SIZE] {
+                    let place = PAGE as u64 + picture + offset % SIZE;
+                    self.file.write_all_at(&[*byte], place).unwrap();
+                }
+            }
+            self.produced += RECORD;
+            self.file
+                .write_all_at(&self.produced.to_ne_bytes(), 0)
+                .unwrap();
+        }
+    }
+
+    fn sessions(tap: &mut Tap) -> Vec<u64> {
+        std::iter::from_fn(|| tap.next().map(|event| event.session)).collect()
+    }
+
+    #[test]
+    fn events_are_read_as_they_come_and_around_the_end() {
+        let (mut ring, mut tap) = Ring::new();
+        assert!(sessions(&mut tap).is_empty());
+        let mut all = Vec::new();
+        for session in 0..SIZE / RECORD * 3 {
+            ring.write(session, 0);
+            all.extend(sessions(&mut tap));
+        }
+        assert!(all.iter().copied().eq(0..SIZE / RECORD * 3));
+        assert_eq!(tap.missed(), 0);
+    }
+
+    #[test]
+    fn what_is_not_complete_is_waited_for_and_what_was_given_up_is_skipped() {
+        let (mut ring, mut tap) = Ring::new();
+        ring.write(1, DISCARDED);
+        ring.write(2, BUSY);
+        ring.write(3, 0);
+        assert!(sessions(&mut tap).is_empty());
+        ring.produced = RECORD;
+        ring.write(2, 0);
+        ring.write(3, 0);
+        assert_eq!(sessions(&mut tap), [2, 3]);
+    }
+
+    #[test]
+    fn what_was_overwritten_is_counted_and_no_nonsense_is_read() {
+        let (mut ring, mut tap) = Ring::new();
+        for session in 0..SIZE / RECORD + 2 {
+            ring.write(session, 0);
+        }
+        assert!(sessions(&mut tap).is_empty());
+        assert_eq!(tap.missed(), 1);
+        ring.write(99, 0);
+        assert_eq!(sessions(&mut tap), [99]);
     }
 }
