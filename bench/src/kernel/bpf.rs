@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
     time::Duration,
 };
 
@@ -15,6 +15,7 @@ const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
 const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_PROG_TEST_RUN: libc::c_int = 10;
 const BPF_LINK_CREATE: libc::c_int = 28;
+const BPF_ENABLE_STATS: libc::c_int = 32;
 const BPF_MAP_TYPE_ARRAY: u32 = 2;
 const BPF_F_XDP_HAS_FRAGS: u32 = 1 << 5;
 const BPF_F_TEST_XDP_LIVE_FRAMES: u32 = 1 << 1;
@@ -169,6 +170,10 @@ impl Program {
         }
     }
 
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
     /// Runs it `repeat` times over `frame`; the mean time of one run, as the kernel measured it.
     pub(crate) fn run(&self, frame: &[u8], repeat: u32) -> io::Result<Duration> {
         let done = self.run_attributes(frame, repeat)?;
@@ -258,6 +263,13 @@ impl Cell {
     pub(super) fn fd(&self) -> i32 {
         self.0.as_raw_fd()
     }
+}
+
+/// Has the kernel count how often and how long programs run, for as long as the descriptor is open.
+pub(super) fn enable_statistics() -> io::Result<OwnedFd> {
+    // BPF_STATS_RUN_TIME
+    let mut kind = 0_u32;
+    bpf(BPF_ENABLE_STATS, &mut kind)
 }
 
 /// The kernel's error with the verifier's last words.

@@ -6,5 +6,6 @@ pub(crate) mod flood;
 mod instruction;
 pub(crate) mod link;
 mod port_filter;
+pub(crate) mod statistics;
 
 pub(crate) use self::bpf::{Hook, Program};

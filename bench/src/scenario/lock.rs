@@ -14,6 +14,7 @@ use crate::{
         Program,
         bpf::{Attached, Mode, XdpAction},
         link::index,
+        statistics::Runs,
     },
     server::{Running, Server as _, Site},
 };
@@ -53,8 +54,8 @@ pub(super) struct Range {
 
 /// What must live as long as the lock is to hold.
 pub(super) struct Applied {
-    _program: Option<(Program, Attached)>,
-    _server: Option<Running>,
+    program: Option<(Program, Attached)>,
+    server: Option<Running>,
 }
 
 /// Those that floods are tried on: where openings wait, only those that can have any.
@@ -84,6 +85,17 @@ pub(super) fn of_floods(waiting: bool) -> Vec<Lock> {
     }
 }
 
+impl Applied {
+    /// How often its programs have run, and for how long; `None` where there is none of ours.
+    pub(super) fn runs(&self) -> Result<Option<Runs>> {
+        match (&self.program, &self.server) {
+            (Some((program, _)), _) => Runs::of_program(program).map(Some),
+            (None, Some(server)) => Runs::of_process(server.pid()).map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+}
+
 impl Lock {
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -106,21 +118,21 @@ impl Lock {
     /// Puts it in front of the lab's server.
     pub(super) fn apply(self, bench: &Bench, lab: &Lab, range: Range) -> Result<Applied> {
         let mut applied = Applied {
-            _program: None,
-            _server: None,
+            program: None,
+            server: None,
         };
         let server = &lab.server;
         let last = range.first + range.count - 1;
         let ports = format!("{}:{last}", range.first);
         match self {
             Self::Bare(mode) => {
-                applied._program = Some(attach(server, Program::always(XdpAction::Drop)?, mode)?);
+                applied.program = Some(attach(server, Program::always(XdpAction::Drop)?, mode)?);
             }
             Self::PortFilter => {
                 let program = Program::port_filter(range.first, last)?;
-                applied._program = Some(attach(server, program, Mode::Native)?);
+                applied.program = Some(attach(server, program, Mode::Native)?);
             }
-            Self::Pinhole(attach) => applied._server = Some(serve(bench, lab, attach, range)?),
+            Self::Pinhole(attach) => applied.server = Some(serve(bench, lab, attach, range)?),
             Self::NftIngress => server.nft(&nft_ingress(range))?,
             Self::IptablesRaw => {
                 iptables(
