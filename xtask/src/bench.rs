@@ -11,8 +11,8 @@ use crate::{
 
 /// On success this does not return: the bench program takes this process's place.
 pub(crate) fn bench(arguments: Vec<OsString>) -> Result<()> {
-    let daemon = build::daemon(Profile::Release)?;
-    let bench = build::binary("ftp-bench", "ftp-bench", Profile::Release)?;
+    let daemon = build::daemon(Profile::Release, &[])?;
+    let bench = build::binary("ftp-bench", "ftp-bench", Profile::Release, &[])?;
     let error = Command::new(&bench)
         .args(arguments)
         .env("PINHOLE_BIN", daemon)

@@ -15,15 +15,20 @@ pub(crate) enum Profile {
 }
 
 /// Sets up, builds the daemon, says where it lies, and returns that path.
-pub(crate) fn daemon(profile: Profile) -> Result<PathBuf> {
+pub(crate) fn daemon(profile: Profile, features: &[&str]) -> Result<PathBuf> {
     setup::build_tools()?;
-    let path = binary("ftp-user", "pinhole", profile)?;
+    let path = binary("ftp-user", "pinhole", profile, features)?;
     say("built", path.display());
     Ok(path)
 }
 
 /// Builds one binary of the workspace and returns its path, wherever cargo's target directory is.
-pub(crate) fn binary(package: &str, name: &str, profile: Profile) -> Result<PathBuf> {
+pub(crate) fn binary(
+    package: &str,
+    name: &str,
+    profile: Profile,
+    features: &[&str],
+) -> Result<PathBuf> {
     let mut cargo = workspace::cargo();
     cargo.args([
         "build",
@@ -35,6 +40,9 @@ pub(crate) fn binary(package: &str, name: &str, profile: Profile) -> Result<Path
     ]);
     if profile == Profile::Release {
         cargo.arg("--release");
+    }
+    for feature in features {
+        cargo.args(["--features", feature]);
     }
     // Cargo's own progress and the compiler's words go to the terminal as ever.
     let output = cargo

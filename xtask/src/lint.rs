@@ -11,13 +11,27 @@ use crate::{
 /// Runs every check, also after one has failed, so that one run shows all there is to mend.
 pub(crate) fn lint() -> Result<()> {
     let tools = setup::build_tools()?;
-    let checks: [(&str, &dyn Fn() -> Result<()>); 4] = [
+    let checks: [(&str, &dyn Fn() -> Result<()>); 5] = [
         ("format", &|| cargo(&["fmt", "--all", "--check"])),
         ("tidy", &tidy::check),
         ("clippy", &|| {
             cargo(&[
                 "clippy",
                 "--workspace",
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ])
+        }),
+        // Needs no libpam: nothing is linked.
+        ("clippy PAM", &|| {
+            cargo(&[
+                "clippy",
+                "--package",
+                "ftp-user",
+                "--features",
+                "pam",
                 "--all-targets",
                 "--",
                 "-D",

@@ -37,6 +37,9 @@ enum Command {
         /// With optimisation, as it is to be installed.
         #[arg(long)]
         release: bool,
+        /// With system accounts by PAM; takes libpam0g-dev or pam-devel.
+        #[arg(long)]
+        pam: bool,
     },
     /// Builds, makes a demo folder and serves it at ftp://127.0.0.1:2121/; needs root.
     Run {
@@ -51,6 +54,9 @@ enum Command {
         /// Takes 10,000 sessions through each guarded server, not a few hundred (`a_row_of_sessions`).
         #[arg(long)]
         soak: bool,
+        /// Also builds the daemon with PAM, and tests that; takes libpam0g-dev or pam-devel.
+        #[arg(long)]
+        pam: bool,
     },
     /// Measures Pinhole side by side with what people use today; --help and --list say more.
     #[command(disable_help_flag = true)]
@@ -68,10 +74,16 @@ fn main() -> ExitCode {
         Command::Setup { tests } => {
             setup::build_tools().and_then(|_| if tests { setup::test_tools() } else { Ok(()) })
         }
-        Command::Build { release: false } => build::daemon(build::Profile::Dev).map(drop),
-        Command::Build { release: true } => build::daemon(build::Profile::Release).map(drop),
+        Command::Build { release, pam } => {
+            let profile = match release {
+                false => build::Profile::Dev,
+                true => build::Profile::Release,
+            };
+            let features: &[&str] = if pam { &["pam"] } else { &[] };
+            build::daemon(profile, features).map(drop)
+        }
         Command::Run { args } => run::run(args),
-        Command::Test { filter, soak } => test::run(filter.as_deref(), soak),
+        Command::Test { filter, soak, pam } => test::run(filter.as_deref(), soak, pam),
         Command::Bench { args } => bench::bench(args),
         Command::Lint => lint::lint(),
     };

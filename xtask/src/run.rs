@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<()> {
             workspace::root().display()
         );
     }
-    let daemon = build::daemon(Profile::Release)?;
+    let daemon = build::daemon(Profile::Release, &[])?;
     let mut command = Command::new(&daemon);
     if arguments.is_empty() {
         let root = demo_folder()?;

@@ -1,8 +1,9 @@
 //! `cargo xtask test`: every test there is, and a count of what ran, failed and was skipped.
 
 use std::{
-    env,
+    env, fs,
     io::{BufRead as _, BufReader, Write as _},
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
@@ -24,11 +25,12 @@ const SYSTEM: [&str; 1] = ["ftp-tests"];
 const SOAK: &str = "10000";
 
 /// Sets up, builds, runs. `filter` is libtest's: tests whose name contains it.
-pub(crate) fn run(filter: Option<&str>, soak: bool) -> Result<()> {
+pub(crate) fn run(filter: Option<&str>, soak: bool, pam: bool) -> Result<()> {
     let strict = env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false");
-    let daemon = build::daemon(Profile::Dev)?;
+    let with_pam = pam.then(with_pam).transpose()?;
+    let daemon = build::daemon(Profile::Dev, &[])?;
     let mut summary = Summary::default();
-    let mut cargo = |packages: &[&str]| -> Result<()> {
+    let cargo = |summary: &mut Summary, packages: &[&str]| -> Result<()> {
         let mut cargo = workspace::cargo();
         cargo
             .args(["test", "--no-fail-fast"])
@@ -47,14 +49,29 @@ pub(crate) fn run(filter: Option<&str>, soak: bool) -> Result<()> {
     };
 
     say("tests", format_args!("unit: {}", UNIT.join(", ")));
-    cargo(&UNIT)?;
+    cargo(&mut summary, &UNIT)?;
+    if with_pam.is_some() {
+        let mut cargo = workspace::cargo();
+        cargo.args(["test", "--package", "ftp-user", "--features", "pam"]);
+        cargo.args(["--lib", "auth::"]);
+        summary.run(&mut cargo)?;
+    }
     if workspace::is_root() {
         setup::test_tools()?;
         say(
             "tests",
             "kernel and end to end, in network namespaces of their own",
         );
-        cargo(&SYSTEM)?;
+        cargo(&mut summary, &SYSTEM)?;
+        if let Some(daemon) = with_pam {
+            say("tests", "users of the host");
+            let mut cargo = workspace::cargo();
+            cargo
+                .args(["test", "--package", "ftp-tests", "--test", "pam"])
+                .args(["--", "--ignored"])
+                .env("PINHOLE_BIN", daemon);
+            summary.run(&mut cargo)?;
+        }
     } else {
         let reason = "kernel and end-to-end tests take root (eBPF, network namespaces); \
                       type: sudo -E env PATH=$PATH cargo xtask test";
@@ -64,6 +81,14 @@ pub(crate) fn run(filter: Option<&str>, soak: bool) -> Result<()> {
         summary.skips.push(reason.to_owned());
     }
     summary.conclude(filter)
+}
+
+/// Builds the daemon with PAM beside the one without, which takes its place afterwards.
+fn with_pam() -> Result<PathBuf> {
+    let built = build::daemon(Profile::Dev, &["pam"])?;
+    let kept = built.with_file_name("pinhole-pam");
+    fs::copy(&built, &kept).with_context(|| format!("cannot write {}", kept.display()))?;
+    Ok(kept)
 }
 
 /// What libtest and the tests said, counted.

@@ -88,6 +88,29 @@ impl Account {
         })
     }
 
+    /// The account of a user of the host, in their home. The error is a sentence for the admin.
+    #[cfg(feature = "pam")]
+    pub(super) fn of_host(
+        entry: &nix::unistd::User,
+        rights: Rights,
+        config: &Config,
+    ) -> Result<Account, String> {
+        let uid = Principal::Id(entry.uid.as_raw());
+        Ok(Account {
+            name: entry.name.clone(),
+            root: entry.dir.clone(),
+            rights,
+            credentials: credentials(Some(&uid), None, None)?,
+            allow: Vec::new(),
+            passive_ports: None,
+            fxp: Vec::new(),
+            disabled: false,
+            tls: None,
+            tls_data: None,
+            limits: config.limits.account,
+        })
+    }
+
     /// Opens their file tree, for uploads that keep to `rules`.
     pub fn tree(&self, rules: Option<Arc<Rules>>) -> Result<Tree, VfsError> {
         Tree::open(&self.root, self.credentials.clone(), rules)

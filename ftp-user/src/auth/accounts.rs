@@ -1,10 +1,12 @@
 //! The accounts that sessions log in to, and the check of a password at login.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+use super::system::System;
 use super::users::is_anonymous;
 use super::{Account, AuthError, Hash, Password, UsersFile};
 use crate::config::Config;
@@ -19,6 +21,8 @@ pub struct Accounts {
 struct Inner {
     anonymous: Option<Arc<Account>>,
     users: HashMap<Vec<u8>, (Hash, Arc<Account>)>,
+    /// The host's own, behind those of the users file.
+    system: Option<System>,
     /// Verified in place of a user that is not there, so that both take the same time.
     nobody: Hash,
     /// A hash takes a core and 19 MiB for some 20 ms. More at once than there are cores finish no
@@ -45,6 +49,7 @@ impl Accounts {
             inner: Arc::new(Inner {
                 anonymous,
                 users,
+                system: System::load(config)?,
                 nobody: Hash::of_nobody()?,
                 hashing: Arc::new(Semaphore::new(cores)),
             }),
@@ -58,7 +63,13 @@ impl Accounts {
 
     /// Whether nobody at all can log in.
     pub fn is_empty(&self) -> bool {
-        self.inner.anonymous.is_none() && self.inner.users.is_empty()
+        let Inner {
+            anonymous,
+            users,
+            system,
+            ..
+        } = &*self.inner;
+        anonymous.is_none() && users.is_empty() && system.is_none()
     }
 
     /// Whether USER with this name asks for the anonymous account: "anonymous" or "ftp", in any
@@ -92,11 +103,18 @@ impl Accounts {
 
     /// The account of `name` if `password` is its password. A name that is not there costs as much
     /// as a wrong password, and the hash is computed away from the async threads. Whether the
-    /// account is let in from where it comes is asked afterwards: [`Account::objection`].
-    pub async fn verify(&self, name: &[u8], password: Password) -> Option<Arc<Account>> {
-        let (hash, account) = match self.inner.users.get(name) {
-            Some((hash, account)) => (hash.clone(), Some(Arc::clone(account))),
-            None => (self.inner.nobody.clone(), None),
+    /// account is let in from where it comes is asked afterwards: [`Account::objection`]. Of users
+    /// of the host, PAM learns that they come from `client`.
+    pub async fn verify(
+        &self,
+        name: &[u8],
+        password: Password,
+        client: IpAddr,
+    ) -> Option<Arc<Account>> {
+        let (hash, account) = match (self.inner.users.get(name), &self.inner.system) {
+            (Some((hash, account)), _) => (hash.clone(), Some(Arc::clone(account))),
+            (None, Some(system)) => return system.verify(name, password, client).await,
+            (None, None) => (self.inner.nobody.clone(), None),
         };
         let turn = Arc::clone(&self.inner.hashing).acquire_owned().await.ok()?;
         let checked = tokio::task::spawn_blocking(move || {
@@ -126,6 +144,8 @@ mod tests {
     use crate::auth::{Rights, User};
     use crate::config::Anonymous;
 
+    const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
     fn password(text: &str) -> Password {
         Password::new(text.into())
     }
@@ -147,7 +167,10 @@ mod tests {
     #[tokio::test]
     async fn logs_in_who_knows_the_password() {
         let accounts = accounts();
-        let alice = accounts.verify(b"alice", password("secret")).await.unwrap();
+        let alice = accounts
+            .verify(b"alice", password("secret"), HOME)
+            .await
+            .unwrap();
         assert_eq!(alice.name, "alice");
         assert_eq!(alice.root, PathBuf::from("/srv/alice"));
         assert_eq!(alice.rights, Rights::ALL);
@@ -159,7 +182,7 @@ mod tests {
             ("", ""),
             ("anonymous", "secret"),
         ] {
-            let result = accounts.verify(name.as_bytes(), password(word)).await;
+            let result = accounts.verify(name.as_bytes(), password(word), HOME).await;
             assert_eq!(result, None, "{name} {word}");
         }
     }
@@ -171,7 +194,7 @@ mod tests {
             let mut times: Vec<Duration> = Vec::new();
             for _ in 0..5 {
                 let start = Instant::now();
-                assert_eq!(accounts.verify(name, password("wrong")).await, None);
+                assert_eq!(accounts.verify(name, password("wrong"), HOME).await, None);
                 times.push(start.elapsed());
             }
             times.sort();
@@ -193,7 +216,7 @@ mod tests {
         assert!(cores >= 1);
         let busy = hashing.acquire_many(cores).await.unwrap();
         let login = async || {
-            let login = accounts.verify(b"alice", password("secret"));
+            let login = accounts.verify(b"alice", password("secret"), HOME);
             tokio::time::timeout(Duration::from_secs(3600), login).await
         };
         assert!(login().await.is_err(), "it did not wait for its turn");

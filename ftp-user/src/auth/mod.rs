@@ -6,15 +6,16 @@ mod failures;
 mod hash;
 mod owner;
 mod password;
-mod rights;
+#[cfg_attr(not(feature = "pam"), path = "no_system.rs")]
+mod system;
 mod users;
 
+pub use crate::config::Rights;
 pub use account::Account;
 pub use accounts::Accounts;
 pub use failures::{Failures, TooManyFailures};
 pub use hash::Hash;
 pub use password::Password;
-pub use rights::Rights;
 pub use users::{User, Users, UsersFile};
 
 use std::io;
@@ -79,6 +80,12 @@ pub enum AuthError {
     /// A password that cannot be one.
     #[error("the password cannot be used: {0}")]
     BadPassword(&'static str),
+    /// Users of the host are wanted, by a program that cannot ask PAM.
+    #[error(
+        "[pam]: this program was built without PAM; build it with `cargo xtask build --pam` \
+         (it takes libpam0g-dev or pam-devel), or leave the table out"
+    )]
+    NoPam,
     /// Hashing failed: no random numbers, or no memory.
     #[error("the password could not be hashed: {0}")]
     Hash(argon2::password_hash::Error),

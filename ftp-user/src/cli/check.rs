@@ -131,6 +131,13 @@ impl Checked {
             Some(anonymous) => format!("read-only in {}", anonymous.root.display()),
             None => "nobody".to_owned(),
         };
+        let host_users = match &self.config.pam {
+            Some(pam) => format!(
+                "from uid {} on, in their homes, by the PAM service \"{}\"",
+                pam.min_uid, pam.service
+            ),
+            None => "nobody".to_owned(),
+        };
         let mut address = match &passive.address {
             PublicAddress::Own => String::new(),
             address => format!("; PASV names {address}"),
@@ -147,6 +154,7 @@ impl Checked {
             ("greeting", format!("220 {}", self.config.greeting)),
             ("TLS", tls_meaning(self.config.tls.as_ref())),
             ("password users", users.to_string()),
+            ("users of the host", host_users),
             ("anonymous", anonymous),
             (
                 "passive ports",

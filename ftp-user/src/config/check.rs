@@ -2,6 +2,7 @@
 //! All problems are found in one pass, each with its place.
 
 mod guard;
+mod pam;
 mod tls;
 
 use std::fmt::Display;
@@ -17,7 +18,7 @@ use super::file::{File, Given};
 use super::values::{
     collide, duration, greeting, host_name, listened_passive_port, not_an_address,
 };
-use super::{Anonymous, Config, ConfigError, ForNetwork, Interfaces, Problem, PublicAddress};
+use super::{Anonymous, Config, ConfigError, ForNetwork, Interfaces, Pam, Problem, PublicAddress};
 
 /// Whether directories and files that the configuration names have to be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,6 +185,7 @@ impl Check<'_> {
                 self.problem(listen.span(), right);
             }
         }
+        config.pam = file.pam.map(|pam| self.pam(pam));
         config.tls = file.tls.map(|tls| self.tls(tls, &config.listen));
         if let Some(port) = config.listened_passive_port() {
             let at = ports_at.or(listen_at).unwrap_or_default();

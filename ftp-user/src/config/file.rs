@@ -11,8 +11,8 @@ use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use toml::Spanned;
 
 use super::{
-    AccountLimits, Attach, Binding, Interfaces, LogFormat, OnExit, Principal, Stray, Unresolved,
-    Uploads, Use,
+    AccountLimits, Attach, Binding, Interfaces, LogFormat, OnExit, Principal, Rights, Stray,
+    Unresolved, Uploads, Use,
 };
 
 /// A value that may be missing, with its place.
@@ -26,6 +26,7 @@ pub(super) struct File {
     pub(super) hosts: Option<Vec<Spanned<String>>>,
     pub(super) users: Given<PathBuf>,
     pub(super) anonymous: Option<Anonymous>,
+    pub(super) pam: Option<Pam>,
     pub(super) tls: Option<Tls>,
     #[serde(default)]
     pub(super) passive: Passive,
@@ -43,6 +44,14 @@ pub(super) struct File {
     pub(super) uploads: Uploads,
     #[serde(default)]
     pub(super) log: Log,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pam {
+    pub(super) service: Given<String>,
+    pub(super) min_uid: Given<i64>,
+    pub(super) rights: Option<Rights>,
 }
 
 #[derive(Deserialize)]

@@ -23,6 +23,7 @@ impl Config {
             hosts: _,
             users: _,
             anonymous: _,
+            pam: _,
             tls,
             passive,
             active: _,

@@ -9,10 +9,12 @@ mod fixed;
 mod guard;
 mod log;
 mod network;
+mod pam;
 mod ports;
 mod principal;
 mod problem;
 mod public;
+mod rights;
 mod tls;
 mod values;
 
@@ -21,11 +23,13 @@ pub use amount::Bytes;
 pub use guard::{Guard, OWN_NAMESPACE, OnExit, Unresolved};
 pub use log::{Log, LogFormat};
 pub use network::Network;
+pub use pam::Pam;
 pub use ports::{PortSet, PortSetError};
 pub use principal::{Principal, Umask};
 pub use problem::Problem;
 pub(crate) use problem::{Unreadable, lines, read_text};
 pub use public::{ForNetwork, PublicAddress};
+pub use rights::Rights;
 pub use tls::{Binding, ListenerTls, Tls, TlsPolicy, Use};
 
 use std::io;
@@ -53,6 +57,8 @@ pub struct Config {
     pub users: Option<PathBuf>,
     /// Anonymous, read-only sessions.
     pub anonymous: Option<Anonymous>,
+    /// Users of the host, by PAM.
+    pub pam: Option<Pam>,
     /// TLS; without it, everything is in the clear.
     pub tls: Option<Tls>,
     /// Data connections that the client opens.
@@ -326,6 +332,7 @@ impl Default for Config {
             hosts: Vec::new(),
             users: None,
             anonymous: None,
+            pam: None,
             tls: None,
             passive: Passive {
                 ports: PortSet::default(),

@@ -49,7 +49,7 @@ fn every_option_that_the_sample_leaves_out_can_be_put_in() {
         .lines()
         .filter(|line| is_commented_option(line))
         .collect();
-    assert_eq!(options.len(), 34, "{options:?}");
+    assert_eq!(options.len(), 37, "{options:?}");
     let text: String = SAMPLE
         .lines()
         .map(|line| {
@@ -67,6 +67,7 @@ fn every_option_that_the_sample_leaves_out_can_be_put_in() {
     assert_eq!(anonymous.root, Path::new("/srv/ftp"));
     assert_eq!(anonymous.uid, Some(Principal::Name("nobody".into())));
     assert_eq!(anonymous.gid, Some(Principal::Name("nogroup".into())));
+    assert_eq!(config.pam, Some(Pam::default()));
     let account = config.limits.account;
     assert_eq!(
         (account.sessions, account.quota_files),

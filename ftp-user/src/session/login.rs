@@ -99,7 +99,7 @@ impl<S> Session<S> {
             ));
         };
         tokio::time::sleep(wait).await;
-        Ok(self.context.accounts.verify(name, password).await)
+        Ok(self.context.accounts.verify(name, password, client).await)
     }
 
     async fn enter(&mut self, account: Arc<Account>) -> Answer {
