@@ -42,9 +42,11 @@ pub type Relief = oneshot::Sender<SessionId>;
 
 /// What is told to a server while it runs.
 #[derive(Debug)]
-pub struct Orders<Stop> {
+pub struct Orders<Stop, Alone> {
     /// Resolves when it has to stop.
     pub stop: Stop,
+    /// Resolves when the process before, if there was one, has ended.
+    pub alone: Alone,
     /// Asks it to accept no more.
     pub relief: mpsc::Receiver<Relief>,
 }
@@ -59,9 +61,13 @@ pub async fn serve(
     newest: Newest,
     pinholes: Pinholes,
     mut next_id: SessionId,
-    orders: Orders<impl Future<Output = ()>>,
+    orders: Orders<impl Future<Output = ()>, impl Future<Output = ()>>,
 ) -> Result<(), ServeError> {
-    let Orders { stop, mut relief } = orders;
+    let Orders {
+        stop,
+        alone,
+        mut relief,
+    } = orders;
     let (stop_sessions, stopping) = watch::channel(Stop::No);
     let admission = Arc::new(Admission::default());
     let shared = Arc::new(Shared {
@@ -118,8 +124,8 @@ pub async fn serve(
         }
         next_id
     };
-    tokio::pin!(stop);
-    let mut relieved = false;
+    tokio::pin!(stop, alone);
+    let (mut relieved, mut is_alone) = (false, false);
     let limit = tokio::time::sleep(Duration::MAX);
     tokio::pin!(limit);
     while !relieved || !sessions.is_empty() {
@@ -127,6 +133,11 @@ pub async fn serve(
             biased;
             () = &mut stop => break,
             () = &mut limit, if relieved => break,
+            () = &mut alone, if !is_alone => {
+                is_alone = true;
+                // Its sessions have stored what was not counted here.
+                shared.activity.expire_counts();
+            }
             Some(ended) = sessions.join_next() => report(ended),
             Some(arrival) = arrivals.recv() => next = begin(&mut sessions, arrival),
             Some(reply) = relief.recv(), if !relieved => {

@@ -321,6 +321,19 @@ fn without_enforcement_a_restart_works_as_well() -> Result<()> {
     new.wait()
 }
 
+#[test]
+fn sessions_of_the_old_process_end_when_they_are_told_to() -> Result<()> {
+    need_root!();
+    let mut scene = Scene::new(|settings| settings.set("timeouts.restart", "300ms"))?;
+    let mut session = scene.session(Family::V4, 0)?;
+    let new = scene.daemon.restart()?;
+    session.expect_reply(421)?;
+    let ended = scene.daemon.wait(wait::SOON)?.context("it still runs")?;
+    ensure!(ended.success(), "{ended}");
+    new.signal(Signal::TERM)?;
+    new.wait()
+}
+
 /// Socket activation, and the messages by which systemd learns which process is the service.
 #[test]
 fn the_service_manager_learns_of_the_new_process() -> Result<()> {

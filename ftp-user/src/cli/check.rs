@@ -114,6 +114,27 @@ impl Checked {
         out
     }
 
+    /// The accounts with limits of their own.
+    fn own_limits(&self) -> Vec<String> {
+        /// All of them are in the users file; here it is about what the settings mean.
+        const MOST: usize = 20;
+        let general = self.config.limits.account;
+        let anonymous = self.accounts.anonymous();
+        let mut own: Vec<String> = self
+            .accounts
+            .users()
+            .chain(anonymous.as_deref())
+            .filter(|account| account.limits != general)
+            .map(|account| format!("{}: {}", account.name, account.limits))
+            .collect();
+        own.sort();
+        if let Some(more) = own.len().checked_sub(MOST).filter(|more| *more > 0) {
+            own.truncate(MOST);
+            own.push(format!("and {more} more with limits of their own"));
+        }
+        own
+    }
+
     fn meaning(&self) -> Vec<(&'static str, String)> {
         let Config {
             listen,
@@ -210,6 +231,10 @@ impl Checked {
                 limit(limits.sessions_per_address)
             ),
         ));
+        meaning.push(("each account", limits.account.to_string()));
+        for own in self.own_limits() {
+            meaning.push(("", own));
+        }
         meaning.push((
             "timeouts",
             format!(
@@ -337,7 +362,8 @@ mod tests {
 
     #[test]
     fn a_good_file_is_summed_up() {
-        let text = "[anonymous]\nroot = \"files\"\n[enforce]\nmark = 0x12\n";
+        let text = "[anonymous]\nroot = \"files\"\nlimits.sessions = 7\n[enforce]\nmark = 0x12\n\
+                    [limits.account]\nquota_bytes = \"1GiB\"\n";
         let (good, file) = checked(text).unwrap();
         let summary = good.summary(&file);
         for line in [
@@ -346,6 +372,8 @@ mod tests {
             "  passive ports     30000-50000 (20001), each open for up to 30s\n",
             "(attach: auto, marks admitted packets 0x12)\n",
             "  sessions          10000; from one address any number\n",
+            "  each account      1GiB in all\n",
+            "                    anonymous: 7 sessions, 1GiB in all\n",
         ] {
             assert!(summary.contains(line), "{summary}");
         }

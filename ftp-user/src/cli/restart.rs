@@ -2,26 +2,23 @@
 
 use std::sync::Arc;
 
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
 
 use super::signals::TakeOver;
 use super::{explain, systemd};
 use crate::generation::Generations;
 use crate::handover::Departure;
 
-/// Hands over at a SIGUSR2; refuses all others, and says why.
+/// Hands over at a SIGUSR2, if this process is `alone`; refuses all others, and says why.
 pub(super) async fn at(
     mut signal: TakeOver,
     departure: Departure,
     generations: Arc<Generations>,
-    predecessor: Option<JoinHandle<()>>,
+    alone: watch::Receiver<bool>,
 ) {
     let work = loop {
         signal.next().await;
-        if predecessor
-            .as_ref()
-            .is_some_and(|serving| !serving.is_finished())
-        {
+        if !*alone.borrow() {
             tracing::error!(
                 "SIGUSR2: restart refused: sessions still run in the process before; try again when \
                  they have ended, or end it"

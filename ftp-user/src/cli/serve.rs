@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::log::Logging;
 use super::overrides::Overrides;
@@ -122,15 +122,19 @@ impl Start {
         // Before anything is attached, so that a signal from now on ends in an orderly way.
         let (stop, hangup, take_over) = (Stop::new()?, Hangup::new()?, TakeOver::new()?);
         let prepared = Pinholes::prepare(&first.config).await?;
-        let (pinholes, next_session, predecessor) = match before {
-            None => (prepared.lock(Estate::default())?.0, 1, None),
+        let (ended, mut alone) = watch::channel(before.is_none());
+        let (pinholes, next_session) = match before {
+            None => (prepared.lock(Estate::default())?.0, 1),
             Some(before) => {
                 let estate = before.prepared().await?;
                 let (pinholes, heirs) = prepared.lock(estate)?;
                 let next_session = before.taken().await?;
                 let serving = pinholes.clone();
-                let predecessor = async move { before.serve(&serving, heirs).await };
-                (pinholes, next_session, Some(tokio::spawn(predecessor)))
+                tokio::spawn(async move {
+                    before.serve(&serving, heirs).await;
+                    ended.send_replace(true);
+                });
+                (pinholes, next_session)
             }
         };
         pinholes.accept().await;
@@ -146,12 +150,13 @@ impl Start {
             relief: relieve,
         };
         let follow = Arc::clone(&generations);
-        tokio::spawn(restart::at(take_over, departure, follow, predecessor));
+        tokio::spawn(restart::at(take_over, departure, follow, alone.clone()));
         tokio::spawn(source::reload_at(hangup, source, generations));
         tokio::spawn(systemd::feed_watchdog());
         systemd::ready();
         let orders = server::Orders {
             stop: stop.told(),
+            alone: async move { drop(alone.wait_for(|alone| *alone).await) },
             relief,
         };
         server::serve(listeners, newest, pinholes, next_session, orders).await?;

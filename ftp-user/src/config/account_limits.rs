@@ -1,6 +1,7 @@
 //! What an account may use of the host. In the configuration for all accounts (`[limits.account]`),
 //! in the users file for one (`[user.limits]`).
 
+use std::fmt;
 use std::num::NonZeroU64;
 
 use serde::{Deserialize, Serialize};
@@ -59,6 +60,45 @@ impl AccountLimits {
     }
 }
 
+impl fmt::Display for AccountLimits {
+    /// As an admin would say it: "5 sessions, uploads of 10MiB/s, 1GiB in all".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Every field is named, so that a new one has to be thought about.
+        let AccountLimits {
+            sessions,
+            upload_rate,
+            download_rate,
+            session_upload_rate,
+            session_download_rate,
+            file_size,
+            quota_bytes,
+            quota_files,
+        } = *self;
+        let amount = |given, before: &str, after: &str| {
+            let bytes = amount(given).map(|bytes| Bytes(bytes.get()));
+            bytes.map(|bytes| format!("{before}{bytes}{after}"))
+        };
+        let number = |given, after: &str| limit(given).map(|number| format!("{number} {after}"));
+        let said: Vec<String> = [
+            number(sessions, "sessions"),
+            amount(upload_rate, "uploads of ", "/s"),
+            amount(download_rate, "downloads of ", "/s"),
+            amount(session_upload_rate, "uploads of ", "/s in one session"),
+            amount(session_download_rate, "downloads of ", "/s in one session"),
+            amount(file_size, "files of up to ", ""),
+            amount(quota_bytes, "", " in all"),
+            number(quota_files, "files"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        match said.is_empty() {
+            true => f.write_str("no limits"),
+            false => f.write_str(&said.join(", ")),
+        }
+    }
+}
+
 /// A limit, unless it is missing or 0.
 pub fn limit(given: Option<u64>) -> Option<NonZeroU64> {
     given.and_then(NonZeroU64::new)
@@ -86,6 +126,12 @@ mod tests {
         assert_eq!(limit(both.sessions), None);
         assert_eq!(amount(both.upload_rate), NonZeroU64::new(1 << 20));
         assert_eq!(amount(both.file_size), None);
+        assert_eq!(
+            both.to_string(),
+            "uploads of 1MiB/s, 20 files",
+            "0 is no limit"
+        );
+        assert_eq!(read("").to_string(), "no limits");
         assert!(read("").is_default() && !own.is_default());
         assert!(toml::from_str::<AccountLimits>("session = 1").is_err());
     }

@@ -101,9 +101,15 @@ impl Arrival {
     /// no more; from then on this one has to.
     pub async fn taken(&self) -> Result<u64, HandoverError> {
         self.channel.send(&New::Taken, None).await?;
-        match hear(&self.channel).await? {
-            (Old::Go { next_session }, _) => Ok(next_session),
-            _ => Err(HandoverError::Protocol),
+        match self.channel.receive().await? {
+            Some((Old::Go { next_session }, _)) => Ok(next_session),
+            Some(_) => Err(HandoverError::Protocol),
+            // It has died of something else: if it did not want this one, it would have ended it.
+            // Whoever serves now, it is not that one.
+            None => {
+                tracing::warn!("the process before ended while it handed over");
+                Ok(1)
+            }
         }
     }
 

@@ -147,6 +147,8 @@ pub enum Protection {
 pub enum Site {
     /// `HELP`
     Help,
+    /// `QUOTA`
+    Quota,
     /// `CHMOD mode path`: permission bits, none above 0o777.
     Chmod(u32, Vec<u8>),
     /// `UTIME time path`, or `UTIME path accessed modified created UTC`.
@@ -228,7 +230,7 @@ pub enum Command {
     Rnfr(Vec<u8>),
     Rnto(Vec<u8>),
     Abor,
-    Allo,
+    Allo(u64),
     Site(Site),
 }
 
@@ -325,8 +327,8 @@ verbs! {
     Rnfr "RNFR" " <path>: rename from";
     Rnto "RNTO" " <path>: rename to";
     Abor "ABOR" ": end the transfer";
-    Allo "ALLO" " <bytes>: not needed";
-    Site "SITE" " CHMOD | UTIME | SYMLINK | HELP";
+    Allo "ALLO" " <bytes>: could they be stored?";
+    Site "SITE" " CHMOD | UTIME | SYMLINK | QUOTA | HELP";
 }
 
 #[cfg(test)]

@@ -57,8 +57,9 @@ fn algorithms(chosen: Algorithm) -> String {
 }
 
 /// SITE's own commands, besides HELP, and how they are used.
-const SITE: [(&str, &str); 3] = [
+const SITE: [(&str, &str); 4] = [
     ("CHMOD", "<octal mode> <path>"),
+    ("QUOTA", ""),
     (
         "SYMLINK",
         "<target> <link>: names with blanks in double quotes",

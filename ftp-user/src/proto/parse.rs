@@ -343,11 +343,11 @@ fn allo(argument: &Argument<'_>) -> Result<Command, CommandError> {
         .split(|&b| b == b' ')
         .filter(|word| !word.is_empty());
     let size = words.next().unwrap_or_default();
-    number::<u64>(argument.verb, size)?;
+    let bytes = number(argument.verb, size)?;
     match (words.next(), words.next(), words.next()) {
-        (None, ..) => Ok(Command::Allo),
+        (None, ..) => Ok(Command::Allo(bytes)),
         (Some(b"R" | b"r"), Some(record), None) => {
-            number::<u64>(argument.verb, record).map(|_| Command::Allo)
+            number::<u64>(argument.verb, record).map(|_| Command::Allo(bytes))
         }
         _ => Err(CommandError::Malformed(argument.verb)),
     }
@@ -422,7 +422,7 @@ mod tests {
             ("EPSV all", Command::Epsv(EpsvArgument::All)),
             ("EPSV 2", Command::Epsv(EpsvArgument::Family(Family::V6))),
             ("REST 9223372036854775807", Command::Rest(i64::MAX as u64)),
-            ("ALLO 5 R 10", Command::Allo),
+            ("ALLO 5 R 10", Command::Allo(5)),
             ("AUTH tls", Command::Auth(Mechanism::Tls)),
             ("AUTH TLS-C", Command::Auth(Mechanism::Tls)),
             ("PBSZ 0", Command::Pbsz),

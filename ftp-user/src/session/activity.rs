@@ -87,6 +87,16 @@ impl Activity {
     }
 }
 
+impl Activity {
+    /// Has what all accounts keep counted again by their next session.
+    pub(crate) fn expire_counts(&self) {
+        let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        for usage in accounts.values() {
+            usage.lock().quota.expire();
+        }
+    }
+}
+
 impl Usage {
     fn new(account: &Account) -> Usage {
         let limits = account.limits;

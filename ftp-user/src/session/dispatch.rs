@@ -67,7 +67,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Command::Eprt(address) => self.active(address),
             Command::Rest(offset) => self.rest(offset),
             Command::Rang(range) => self.rang(range),
-            Command::Allo => self.allo(),
+            Command::Allo(bytes) => self.allo(bytes).await,
             Command::Size(path) => self.size(&path).await,
             Command::Mdtm(path) => self.mdtm(&path).await,
             Command::Mfmt(time, path) => self.mfmt(time, &path).await,

@@ -47,8 +47,8 @@ fn need(command: &Command) -> Need {
         | Command::Rang(_)
         | Command::Avbl(_)
         | Command::Abor
-        | Command::Allo
-        | Command::Site(Site::Help)
+        | Command::Allo(_)
+        | Command::Site(Site::Help | Site::Quota)
         | Command::Ccc
         | Command::Stat => Need::Login,
         Command::List(_)
@@ -111,7 +111,7 @@ pub(super) fn outlives(pending: &Pending, command: &Command) -> bool {
             | Command::Size(_)
             | Command::Mdtm(_)
             | Command::Stat
-            | Command::Allo
+            | Command::Allo(_)
             | Command::Retr(_)
             | Command::Stor(_)
             | Command::Appe(_) => true,

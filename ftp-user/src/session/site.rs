@@ -1,14 +1,19 @@
-//! SITE CHMOD, UTIME, SYMLINK and HELP: what every server for Unix has under RFC 959 §4.1.3 SITE.
+//! SITE CHMOD, UTIME, SYMLINK, QUOTA and HELP: what every server for Unix has under RFC 959 §4.1.3 SITE.
 
 use super::{Answer, Session};
 use crate::proto::command::Site;
 use crate::proto::{Code, Reply, help};
+use crate::vfs::{Usage, Vfs};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     pub(super) async fn site(&mut self, site: Site) -> Answer {
         match site {
             Site::Help => Ok(help::site_help()),
+            Site::Quota => {
+                let usage = self.on_disk(Vfs::usage).await?;
+                Ok(quota(&usage))
+            }
             Site::Chmod(mode, path) => {
                 let path = self.path(&path)?;
                 self.on_disk(move |vfs| vfs.set_mode(&path, mode)).await?;
@@ -32,4 +37,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             }
         }
     }
+}
+
+/// What an account keeps and may keep: a line for each limit that it has.
+fn quota(usage: &Usage) -> Reply {
+    let Usage {
+        bytes,
+        files,
+        file_size,
+    } = usage;
+    let kept = |what, used: &Option<(u64, u64)>| {
+        let (used, most) = (*used)?;
+        let left = most.saturating_sub(used);
+        Some(format!(" {what}: {used} of {most}, {left} left"))
+    };
+    let largest = file_size.map(|most| format!(" Largest file: {most} bytes"));
+    let lines: Vec<String> = [kept("Bytes", bytes), kept("Files", files), largest]
+        .into_iter()
+        .flatten()
+        .collect();
+    if lines.is_empty() {
+        return Reply::new(Code::Okay, "No quota.");
+    }
+    lines.into_iter().fold(
+        Reply::new(Code::Okay, "End").with_line(&b"Quota:"[..]),
+        |reply, line| reply.with_line(line.into_bytes()),
+    )
 }

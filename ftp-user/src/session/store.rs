@@ -99,7 +99,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         .await
     }
 
-    pub(super) fn allo(&self) -> Answer {
-        Ok(Reply::new(Code::Superfluous, "No allocation is needed."))
+    /// Nothing is set aside; but what can never be stored is told before it is sent. What only lacks
+    /// the room of a file that the upload may be about to replace is not refused.
+    pub(super) async fn allo(&self, bytes: u64) -> Answer {
+        let path = self.user()?.directory.clone();
+        let left = self.on_disk(move |vfs| vfs.may_hold(&path, bytes)).await?;
+        let text = format!("No allocation is needed; {left} bytes are left.");
+        Ok(Reply::new(Code::Superfluous, text))
     }
 }

@@ -23,10 +23,11 @@ pub use entry::{Entry, Kind};
 pub use error::{ErrorKind, VfsError};
 pub use list::{Entries, Listing};
 pub use path::VirtualPath;
-pub use quota::{Quota, QuotaLimits};
+pub use quota::{Figure, Quota, QuotaLimits, Usage};
 pub use upload::{Rules, Upload, Write};
 
 use std::fs::File;
+use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -138,13 +139,54 @@ impl Vfs {
     /// has left, whichever is less.
     pub fn free_space(&self, path: &VirtualPath) -> Result<u64, VfsError> {
         let action = "measure the free space at";
-        let node = resolve::node(&self.root, path).explain(action, path)?;
-        let figures = rustix::fs::fstatvfs(&node).explain(action, path)?;
-        let free = figures.f_bavail.saturating_mul(figures.f_frsize);
+        let free = self.disk_space(path)?;
         Ok(match self.rules().ledger().explain(action, path)? {
             Some(ledger) => free.min(ledger.bytes_left().explain(action, path)?),
             None => free,
         })
+    }
+
+    /// Whether a file of `bytes` could be stored at all, whatever it replaces: not one beyond the
+    /// largest file or the whole quota, nor one beyond what the file system of `path` has left. Tells
+    /// what [`Vfs::free_space`] does.
+    pub fn may_hold(&self, path: &VirtualPath, bytes: u64) -> Result<u64, VfsError> {
+        let refuse = |errno| Err(errno).explain("store so much at", path);
+        let Rules {
+            file_size, quota, ..
+        } = self.rules();
+        if file_size.is_some_and(|most| bytes > most.get()) {
+            return refuse(Errno::FBIG);
+        }
+        let most = quota.as_ref().and_then(|(_, limits)| limits.bytes);
+        if most.is_some_and(|most| bytes > most.get()) {
+            return refuse(Errno::DQUOT);
+        }
+        if bytes > self.disk_space(path)? {
+            return refuse(Errno::NOSPC);
+        }
+        self.free_space(path)
+    }
+
+    /// What the account keeps and may keep.
+    pub fn usage(&self) -> Result<Usage, VfsError> {
+        let rules = self.rules();
+        let ledger = rules.ledger().explain("count", &VirtualPath::root())?;
+        let (bytes, files) = match &ledger {
+            Some(ledger) => ledger.kept().explain("count", &VirtualPath::root())?,
+            None => (None, None),
+        };
+        Ok(Usage {
+            bytes,
+            files,
+            file_size: rules.file_size.map(NonZeroU64::get),
+        })
+    }
+
+    fn disk_space(&self, path: &VirtualPath) -> Result<u64, VfsError> {
+        let action = "measure the free space at";
+        let node = resolve::node(&self.root, path).explain(action, path)?;
+        let figures = rustix::fs::fstatvfs(&node).explain(action, path)?;
+        Ok(figures.f_bavail.saturating_mul(figures.f_frsize))
     }
 
     /// Opens what is already there, if it is a regular file, and tells its size.

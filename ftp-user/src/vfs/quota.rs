@@ -30,6 +30,20 @@ pub struct QuotaLimits {
     pub files: Option<NonZeroU64>,
 }
 
+/// How much there is, and how much there may be.
+pub type Figure = (u64, u64);
+
+/// What an account keeps and may keep; nothing where that is not limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of all files: those that there are, and the most.
+    pub bytes: Option<Figure>,
+    /// Files, directories and links: those that there are, and the most.
+    pub files: Option<Figure>,
+    /// Bytes of the largest file.
+    pub file_size: Option<u64>,
+}
+
 /// What is beneath an account's root. Shared by all of its sessions.
 #[derive(Debug, Default)]
 pub struct Quota {
@@ -51,6 +65,8 @@ enum State {
 #[derive(Debug)]
 struct Account {
     since: Instant,
+    /// The disk may have changed in ways that are not known here.
+    stale: bool,
     bytes: u64,
     files: u64,
     /// Files that are being written, with the bytes that are counted for each by now.
@@ -71,7 +87,7 @@ impl Quota {
             State::Counting => return,
             // What is being written is known here only.
             State::Known(known) if !known.writing.is_empty() => return,
-            State::Known(known) if known.since.elapsed() < RECOUNT => return,
+            State::Known(known) if !known.stale && known.since.elapsed() < RECOUNT => return,
             State::Unknown | State::Known(_) => *state = State::Counting,
         }
         drop(state);
@@ -82,6 +98,13 @@ impl Quota {
         if let Err(error) = started {
             // The guard went with the closure and has told those who wait.
             tracing::error!(%error, "cannot start a thread to count an account's files");
+        }
+    }
+
+    /// Has the next session that begins count again: another process may have made changes.
+    pub fn expire(&self) {
+        if let State::Known(known) = &mut *self.lock() {
+            known.stale = true;
         }
     }
 
@@ -131,6 +154,7 @@ impl Counting {
                 );
                 *self.0.lock() = State::Known(Account {
                     since: started,
+                    stale: false,
                     bytes,
                     files,
                     writing: HashMap::new(),
@@ -178,6 +202,16 @@ impl Ledger<'_> {
             .limits
             .bytes
             .map_or(u64::MAX, |most| most.get().saturating_sub(used)))
+    }
+
+    /// Bytes and files that there are and that there may be, each where it is limited.
+    pub(super) fn kept(&self) -> Result<(Option<Figure>, Option<Figure>), Errno> {
+        let account = self.account()?;
+        let QuotaLimits { bytes, files } = self.limits;
+        Ok((
+            bytes.map(|most| (account.bytes, most.get())),
+            files.map(|most| (account.files, most.get())),
+        ))
     }
 
     /// One was made.

@@ -19,6 +19,7 @@ pub(super) fn site(argument: &Argument<'_>) -> Result<Site, CommandError> {
     let malformed = CommandError::Malformed(argument.verb);
     match &name.to_ascii_uppercase()[..] {
         b"HELP" => Ok(Site::Help),
+        b"QUOTA" => Ok(Site::Quota),
         b"CHMOD" => chmod(rest).ok_or(malformed)?,
         b"UTIME" => utime(rest).ok_or(malformed),
         b"SYMLINK" => symlink(rest).ok_or(malformed),

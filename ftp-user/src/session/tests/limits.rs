@@ -200,3 +200,35 @@ fn rates_are_kept_per_session_and_per_account() {
         );
     }
 }
+
+#[test]
+fn what_can_never_be_stored_is_told_before_it_is_sent() {
+    let server = Server::start_as(|alice| {
+        alice.limits.quota_bytes = Some(Bytes(1000));
+        alice.limits.quota_files = Some(10);
+        alice.limits.file_size = Some(Bytes(800));
+    });
+    let mut alice = server.alice();
+    upload(&mut alice, "STOR file", &[0; 600], 226);
+    let said = alice.expect("ALLO 300", 202);
+    assert!(said.contains("400 bytes are left"), "{said}");
+    // It may be about to replace the other one.
+    alice.expect("ALLO 500", 202);
+    alice.expect("ALLO 801", 552);
+    let said = alice.expect("SITE QUOTA", 200);
+    assert!(said.contains("Bytes: 600 of 1000, 400 left"), "{said}");
+    assert!(said.contains("Files: 1 of 10, 9 left"), "{said}");
+    assert!(said.contains("Largest file: 800 bytes"), "{said}");
+}
+
+#[test]
+fn beyond_a_quota_or_the_disk_there_is_no_allocation() {
+    let server = Server::start_as(|alice| alice.limits.quota_bytes = Some(Bytes(1000)));
+    let mut alice = server.alice();
+    alice.expect("ALLO 1000", 202);
+    alice.expect("ALLO 1001", 552);
+    let server = Server::start();
+    let mut alice = server.alice();
+    alice.expect(&format!("ALLO {}", i64::MAX), 452);
+    assert!(alice.expect("SITE QUOTA", 200).contains("No quota"));
+}

@@ -77,6 +77,7 @@ impl Server {
         let serving = runtime.spawn(async move {
             let orders = Orders {
                 stop: async { drop(stopped.await) },
+                alone: std::future::pending(),
                 relief: mpsc::channel(1).1,
             };
             serve(listeners, newest, pinholes, 1, orders).await

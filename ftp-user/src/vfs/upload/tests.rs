@@ -163,6 +163,22 @@ fn what_is_there_counts_and_every_change_is_followed() {
 }
 
 #[test]
+fn what_another_process_has_stored_is_counted_when_that_is_told() {
+    let rules = quota(100, 10);
+    let (counted, _) = rules.quota.clone().unwrap();
+    let site = Site::new(rules.clone());
+    site.put("own", Write::Truncate, 30).unwrap();
+    assert_eq!(site.counted(), (30, 1));
+    fs::write(site.real("others"), [0; 50]).unwrap();
+    let again = || Tree::open(site.dir.path(), None, Some(Arc::new(rules.clone()))).unwrap();
+    drop(again());
+    assert_eq!(counted.counted(), (30, 1), "counted for nothing");
+    counted.expire();
+    drop(again());
+    assert_eq!(site.counted(), (80, 2));
+}
+
+#[test]
 fn several_sessions_cannot_count_one_file_twice() {
     let site = Site::with_quota(100, 10);
     let mut first = site.open("a", Write::Truncate).unwrap();
