@@ -12,6 +12,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::{Fixed, HandoverError, New, Old, PATIENCE, PROTOCOL, VARIABLE, implicit_tls};
 use crate::channel::Channel;
@@ -175,13 +176,18 @@ impl Departure {
                 return Err(HandoverError::Protocol);
             }
         }
+        let begun = Instant::now();
         let taken = async {
             self.pinholes.leave(channel).await?;
             hear(channel).await
         };
         let taken = tokio::time::timeout(PAUSE, taken).await;
         match taken.unwrap_or(Err(HandoverError::Late))? {
-            New::Taken => Ok(pid),
+            New::Taken => {
+                let seconds = begun.elapsed().as_secs_f64();
+                tracing::info!(seconds, "locks and pinholes have changed hands");
+                Ok(pid)
+            }
             New::Hello { .. } | New::Failed { .. } | New::Prepared => Err(HandoverError::Protocol),
         }
     }
