@@ -91,7 +91,7 @@ fn rules() -> io::Result<Vec<Vec<u8>>> {
                 NLMSG_DONE => return Ok(rules),
                 NLMSG_ERROR => return Err(io::Error::other("nf_tables refuses")),
                 NFT_MSG_NEWRULE => {
-                    rules.extend(message.payload().get(NFGENMSG_LEN..).map(Vec::from))
+                    rules.extend(message.payload().get(NFGENMSG_LEN..).map(Vec::from));
                 }
                 _ => {}
             }
