@@ -48,3 +48,6 @@ pub(crate) static CLIENT_MASK_V6: Global<[u32; 4]> = Global::new([u32::MAX; 4]);
 
 #[unsafe(no_mangle)]
 pub(crate) static MARK: Global<u32> = Global::new(0);
+
+#[unsafe(no_mangle)]
+pub(crate) static TELL_ALL: Global<u32> = Global::new(0);

@@ -10,7 +10,7 @@ use ftp_ebpf::{
 };
 
 use crate::frame::Direct;
-use crate::maps::{COUNTERS, DENIAL_BUDGET, EVENTS};
+use crate::maps::{COUNTERS, DENIAL_BUDGET, EVENTS, TELL_ALL};
 
 /// Counts, exactly.
 #[inline(always)]
@@ -21,14 +21,20 @@ pub(crate) fn count(reason: Reason) {
     }
 }
 
-/// Counts. Returns whether the outcome is to be told: a claim, or a denial as far as this CPU's
-/// budget goes.
+/// Whether what goes well is told, too: where the log wants it.
+#[inline(always)]
+pub(crate) fn tells_all() -> bool {
+    TELL_ALL.load() != 0
+}
+
+/// Counts. Returns whether the outcome is to be told: a claim where the log wants it, or a denial
+/// as far as this CPU's budget goes.
 #[inline(always)]
 pub(crate) fn is_news(outcome: &Outcome) -> bool {
     count(outcome.reason);
     match outcome.event() {
         Some(EventKind::Denied) => spend_denial(),
-        Some(_) => true,
+        Some(_) => tells_all(),
         None => false,
     }
 }

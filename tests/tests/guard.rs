@@ -65,6 +65,10 @@ fn the_rest_of_a_range_is_shut_unless_it_is_a_dry_run() -> Result<()> {
         let shown = shown.transcript();
         ensure!(shown.contains("a dry run") == dry_run, "{shown}");
         ensure!(guarded.session(Family::V4, 0)?.retrieve("file")? == guarded.content);
+        wait::until("the pinhole's beginning and end are in the log", || {
+            let said = |what| guarded.guard.has_said(|line| line.contains(what));
+            said("pinhole opened") && said("pinhole claimed")
+        })?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The guard beside its work: what it shows, what it watches and when, and where else it can stand.
+//! The guard beside its work: what it shows, what it watches and when, and why it may not start.
 
 use std::{
     io::{Read, Write as _},

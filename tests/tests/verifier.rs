@@ -14,6 +14,7 @@ fn every_program_is_far_from_the_verifiers_limit() -> Result<()> {
     for debug in [false, true] {
         let mut object = Object::load(&Settings {
             debug,
+            tell_all: debug,
             ..Settings::default()
         })?;
         let programs = [
@@ -27,6 +28,7 @@ fn every_program_is_far_from_the_verifiers_limit() -> Result<()> {
         }
         let mut object = Object::load(&Settings {
             debug,
+            tell_all: debug,
             guard: Some(GuardSettings::default()),
             ..Settings::default()
         })?;

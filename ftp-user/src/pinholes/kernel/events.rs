@@ -52,6 +52,11 @@ pub(super) fn grant(budget: &mut PerCpuArray<MapData, u32>) -> Result<(), MapErr
     budget.set(0, values, 0)
 }
 
+/// Whether the log has a line for every claim, and for every pinhole that the kernel half opens.
+pub(super) fn are_all_logged() -> bool {
+    tracing::enabled!(tracing::Level::DEBUG)
+}
+
 /// Logs what the kernel half tells, for as long as the daemon lives; with `debug`, also the debug
 /// messages that its programs were then loaded with. In a dry run denials are of packets that have
 /// passed. `guard` is told what concerns it; where it does

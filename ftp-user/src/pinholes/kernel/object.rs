@@ -18,7 +18,7 @@ use ftp_ebpf::{
     packet::LinkLayer,
 };
 
-use super::{attach::Mode, shared_ports::SharedPorts};
+use super::{attach::Mode, events, shared_ports::SharedPorts};
 use crate::config::Enforce;
 
 /// Built by the build script from the `ftp-ebpf` package.
@@ -38,6 +38,8 @@ pub struct Settings {
     pub max_pinholes: u32,
     /// Whether the programs log debug messages; when not, that code is not even loaded.
     pub debug: bool,
+    /// Whether claims, and pinholes that the guard opens, are told of, for the log.
+    pub tell_all: bool,
     /// What the guard's programs have to know. With it they are loaded, in place of `steer`: a
     /// server of its own has its own listeners.
     pub guard: Option<GuardSettings>,
@@ -81,6 +83,7 @@ impl Settings {
             mark: enforce.mark.map_or(0, NonZero::get),
             max_pinholes: enforce.max_pinholes,
             debug: tracing::enabled!(tracing::Level::TRACE),
+            tell_all: events::are_all_logged(),
             guard,
         }
     }
@@ -93,6 +96,7 @@ impl Default for Settings {
             mark: 0,
             max_pinholes: 131_072,
             debug: false,
+            tell_all: false,
             guard: None,
         }
     }
@@ -167,12 +171,14 @@ impl Object {
         // aya-log's level: 0 is below "error", everything is compiled out by the verifier.
         let log_level: u8 = if settings.debug { 4 } else { 0 };
         let guard = settings.guard.unwrap_or_default();
+        let tell_all = u32::from(settings.tell_all);
         let mut loader = EbpfLoader::new();
         loader
             .override_global(abi::global::CLIENT_MASK_V4, &mask_v4, true)
             .override_global(abi::global::CLIENT_MASK_V6, &mask_v6, true)
             .override_global(abi::global::MARK, &settings.mark, true)
             .override_global("AYA_LOG_LEVEL", &log_level, true)
+            .override_global(abi::global::TELL_ALL, &tell_all, true)
             .override_global(abi::global::LAYOUT, &guard.layout, true)
             .override_global(abi::global::NAMESPACE, &guard.namespace, true)
             .map_max_entries(abi::map::PINHOLES, settings.max_pinholes);
