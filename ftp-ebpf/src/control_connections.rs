@@ -2,8 +2,8 @@
 //! client, and its descriptors need no look.
 //!
 //! What is counted is a superset of what a walk can find: sockets are followed from the moment
-//! before they are connected to the moment after, by their address in the kernel and in all network
-//! namespaces. Those that are older than the tracepoint userspace vouches for.
+//! before they are connected to the moment after, by their address in the kernel. For those that are
+//! older than the tracepoint userspace vouches.
 
 use core::intrinsics::{AtomicOrdering::SeqCst, atomic_xadd};
 

@@ -122,7 +122,8 @@ pub(crate) extern "C" fn consider_file(file: u64) -> u64 {
 
 #[inline(always)]
 fn control_of_file(file: u64) -> Option<Control> {
-    control_of_socket(socket_of_file(file)?)
+    let sk = socket_of_file(file)?;
+    control_of_socket(sk).filter(|_| is_in_namespace(sk))
 }
 
 /// The `struct sock` of a stream socket's file.
@@ -142,7 +143,7 @@ fn socket_of_file(file: u64) -> Option<u64> {
     field(socket, layout.socket_sk)
 }
 
-/// The control connection that a `struct sock` is, if it is one.
+/// The control connection that a `struct sock` is, if it is one, of whatever network namespace.
 #[inline(always)]
 pub(crate) fn control_of_socket(sk: u64) -> Option<Control> {
     let layout = LAYOUT.load();

@@ -97,7 +97,9 @@ pub(crate) fn guard_state(ctx: TracePointContext) -> u32 {
     } = StateChange::of(&ctx);
     if protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP {
         match (is_connected(old), is_connected(new)) {
-            (false, true) if sockets::is_control_port(port) => control_connections::begins(socket),
+            (false, true) if sockets::is_control_port(port) && sockets::is_in_namespace(socket) => {
+                control_connections::begins(socket);
+            }
             (true, false) => control_connections::ends(socket),
             (false, _) | (true, true) => {}
         }
@@ -171,6 +173,7 @@ pub(crate) fn guard_read(ctx: TracePointContext) -> u32 {
         return 0;
     }
     if let Some(control) = sockets::control_of_socket(socket)
+        && sockets::is_in_namespace(socket)
         && let Some(thread_began_ns) = sockets::thread_began_ns()
     {
         let read = LastRead {

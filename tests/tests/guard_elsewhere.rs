@@ -47,12 +47,18 @@ fn a_server_in_another_network_namespace_is_guarded_there() -> Result<()> {
         Brand::Vsftpd.start(&Setup::new(&lab.server, root.path(), (FIRST, FIRST + 15)))?;
     let host = NetNs::new("host")?;
     let guard = guard_in(&host, &["--netns", &lab.server.path(), "--interface", "s0"])?;
+    let elsewhere = guard_in(&host, &["--interface", "lo"])?;
     let wire = lab.client_wire()?;
     for family in Family::BOTH {
         let from = lab::client_address(family, 0);
         let mut session = Control::anonymous(&lab.client, from, control_address(family))?;
         let hole = session.passive()?;
         ensure!(syn(&wire, 1, hole)? == Answer::Nothing, "a stranger got in");
+        for (guard, sees) in [(&guard, true), (&elsewhere, false)] {
+            let controls = Tables::of_process(guard.pid())?.controls()?;
+            let seen = controls.context("a guard")?.seen;
+            ensure!((seen > 0) == sees, "{seen} control connections, {sees}");
+        }
         files::ensure_equal("the download", &session.fetch("RETR file", hole)?, &content)?;
     }
     ensure!(Tables::of_process(guard.pid())?.counters()?["pinhole-syn"] == 2);
