@@ -12,6 +12,7 @@ use std::{
 };
 
 use aya::{
+    Pod,
     maps::{Array, Map, MapData, MapError, RingBuf},
     programs::ProgramError,
 };
@@ -241,12 +242,11 @@ fn open_process(pid: u32) -> Result<OwnedFd, TraceError> {
 }
 
 /// A record, if it is as long as that.
-fn read<T: Copy>(bytes: &[u8]) -> Option<T> {
+fn read<T: Pod>(bytes: &[u8]) -> Option<T> {
     if bytes.len() != size_of::<T>() {
         return None;
     }
-    // SAFETY: as long as a T (checked); called for records of the shared layout only, whose every
-    // bit pattern is a value.
+    // SAFETY: as long as a T (checked), whose every bit pattern is a value.
     Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
 }
 
