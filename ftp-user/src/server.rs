@@ -19,6 +19,7 @@ use admission::Admission;
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -36,9 +37,14 @@ const DRAIN_REPORT: Duration = Duration::from_secs(5);
 /// A client whose host vanished is noticed after this long without traffic.
 const KEEPALIVE: Duration = Duration::from_secs(120);
 
-/// Asks the server to accept no more, because another process does. Answered, once that is so, with
-/// the number of the session that would have been next.
-pub type Relief = oneshot::Sender<SessionId>;
+/// Asks the server to accept no more, because another process does.
+#[derive(Debug)]
+pub struct Relief {
+    /// By this the other process is asked about quotas.
+    pub quotas: UnixStream,
+    /// Answered, once that is so, with the number of the session that would have been next.
+    pub reply: oneshot::Sender<SessionId>,
+}
 
 /// What is told to a server while it runs.
 #[derive(Debug)]
@@ -47,6 +53,8 @@ pub struct Orders<Stop, Alone> {
     pub stop: Stop,
     /// Resolves when the process before, if there was one, has ended.
     pub alone: Alone,
+    /// By this the process before, if there was one, asks about quotas.
+    pub quotas: Option<UnixStream>,
     /// Asks it to accept no more.
     pub relief: mpsc::Receiver<Relief>,
 }
@@ -66,6 +74,7 @@ pub async fn serve(
     let Orders {
         stop,
         alone,
+        quotas,
         mut relief,
     } = orders;
     let (stop_sessions, stopping) = watch::channel(Stop::No);
@@ -77,6 +86,10 @@ pub async fn serve(
         pinholes,
         stop: stopping,
     });
+
+    if let Some(quotas) = quotas {
+        count_for(quotas, Arc::clone(&shared));
+    }
 
     let mut upkeep = JoinSet::new();
     upkeep.spawn(hosts::keep_fresh(shared.newest.clone()));
@@ -140,8 +153,11 @@ pub async fn serve(
             }
             Some(ended) = sessions.join_next() => report(ended),
             Some(arrival) = arrivals.recv() => next = begin(&mut sessions, arrival),
-            Some(reply) = relief.recv(), if !relieved => {
+            Some(Relief { quotas, reply }) = relief.recv(), if !relieved => {
                 acceptors.shutdown().await;
+                if let Err(error) = shared.activity.leave_counts(quotas) {
+                    tracing::error!(%error, "quotas are counted here and in the other process");
+                }
                 // Those that have been accepted are this process's.
                 while let Some(arrival) = arrivals.recv().await {
                     next = begin(&mut sessions, arrival);
@@ -193,6 +209,19 @@ pub async fn serve(
         sessions.shutdown().await;
     }
     Ok(())
+}
+
+/// Counts quotas for the process before, on a thread of its own.
+fn count_for(quotas: UnixStream, shared: Arc<Shared>) {
+    let counting = move || {
+        if let Err(error) = shared.activity.count_for(quotas) {
+            tracing::warn!(%error, "the process before hears of quotas no more");
+        }
+    };
+    let thread = std::thread::Builder::new().name("quotas".to_owned());
+    if let Err(error) = thread.spawn(counting) {
+        tracing::error!(%error, "cannot count quotas for the process before");
+    }
 }
 
 fn report(ended: Result<(), tokio::task::JoinError>) {

@@ -20,7 +20,7 @@ use ftp_tests::{
     lab::{self, Family, Lab},
     need_root,
     settings::Settings,
-    site::{client_end, control_address, server_end},
+    site::{PASSWORD, USER, client_end, control_address, server_end},
     wait,
     wire::{Answer, Wire},
 };
@@ -332,6 +332,55 @@ fn sessions_of_the_old_process_end_when_they_are_told_to() -> Result<()> {
     ensure!(ended.success(), "{ended}");
     new.signal(Signal::TERM)?;
     new.wait()
+}
+
+#[test]
+fn a_quota_holds_for_the_sessions_of_both_processes() -> Result<()> {
+    need_root!();
+    let (folder, root) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let users = folder.path().join("users.toml");
+    daemon::add_user(&users, USER, PASSWORD, root.path())?;
+    daemon::set_user(&users, USER, &["--quota-bytes", "1000000"])?;
+    let scene = Scene::new(|settings| settings.users(&users))?;
+    let session = || {
+        let from = lab::client_address(Family::V4, 0);
+        let server = control_address(Family::V4);
+        Control::logged_in(&scene.lab.client, from, server, USER, PASSWORD)
+    };
+    let mut old = session()?;
+    old.store("STOR one", &files::noise(1, 600_000))?;
+    // It logs in when another process has taken over.
+    let mut late = Control::open(
+        &scene.lab.client,
+        lab::client_address(Family::V4, 0),
+        control_address(Family::V4),
+    )?;
+    scene.daemon.restart()?;
+    let mut new = session()?;
+    let refused = |session: &mut Control, name: &str, len| {
+        let hole = session.passive()?;
+        session.send(format!("STOR {name}\r\n").as_bytes())?;
+        let mut data = session.data(hole)?;
+        session.expect_transfer()?;
+        // The server may have seen enough before it has seen everything.
+        let _ = std::io::Write::write_all(&mut data, &files::noise(2, len));
+        drop(data);
+        session.expect_reply(552)?;
+        session.expect(&format!("DELE {name}"), 250).map(drop)
+    };
+    refused(&mut new, "two", 500_000)?;
+    new.store("STOR two", &files::noise(2, 300_000))?;
+    refused(&mut old, "three", 200_000)?;
+    old.expect("DELE two", 250)?;
+    new.store("STOR two", &files::noise(2, 300_000))?;
+    late.expect(&format!("USER {USER}"), 331)?;
+    late.expect(&format!("PASS {PASSWORD}"), 230)?;
+    late.expect("TYPE I", 200)?;
+    refused(&mut late, "three", 200_000)?;
+    late.store("STOR three", &files::noise(2, 100_000))?;
+    let said = new.expect("SITE QUOTA", 200)?.text();
+    ensure!(said.contains("1000000 of 1000000, 0 left"), "{said}");
+    Ok(())
 }
 
 /// Socket activation, and the messages by which systemd learns which process is the service.

@@ -123,18 +123,18 @@ impl Start {
         let (stop, hangup, take_over) = (Stop::new()?, Hangup::new()?, TakeOver::new()?);
         let prepared = Pinholes::prepare(&first.config).await?;
         let (ended, mut alone) = watch::channel(before.is_none());
-        let (pinholes, next_session) = match before {
-            None => (prepared.lock(Estate::default())?.0, 1),
+        let (pinholes, (next_session, quotas)) = match before {
+            None => (prepared.lock(Estate::default())?.0, (1, None)),
             Some(before) => {
                 let estate = before.prepared().await?;
                 let (pinholes, heirs) = prepared.lock(estate)?;
-                let next_session = before.taken().await?;
+                let taken = before.taken().await?;
                 let serving = pinholes.clone();
                 tokio::spawn(async move {
                     before.serve(&serving, heirs).await;
                     ended.send_replace(true);
                 });
-                (pinholes, next_session)
+                (pinholes, taken)
             }
         };
         pinholes.accept().await;
@@ -157,6 +157,7 @@ impl Start {
         let orders = server::Orders {
             stop: stop.told(),
             alone: async move { drop(alone.wait_for(|alone| *alone).await) },
+            quotas,
             relief,
         };
         server::serve(listeners, newest, pinholes, next_session, orders).await?;

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use super::{Fixed, HandoverError, New, Old, PROTOCOL, VARIABLE};
@@ -97,18 +98,20 @@ impl Arrival {
         Ok(Estate::receive(&self.channel).await?)
     }
 
-    /// Everything is taken. Returns the number of the next session when the process before accepts
-    /// no more; from then on this one has to.
-    pub async fn taken(&self) -> Result<u64, HandoverError> {
+    /// Everything is taken. Returns the number of the next session, and the socket by which the
+    /// process before asks about quotas, when that accepts no more; from then on this one has to.
+    pub async fn taken(&self) -> Result<(u64, Option<UnixStream>), HandoverError> {
         self.channel.send(&New::Taken, None).await?;
         match self.channel.receive().await? {
-            Some((Old::Go { next_session }, _)) => Ok(next_session),
+            Some((Old::Go { next_session }, quotas)) => {
+                Ok((next_session, quotas.map(UnixStream::from)))
+            }
             Some(_) => Err(HandoverError::Protocol),
             // It has died of something else: if it did not want this one, it would have ended it.
             // Whoever serves now, it is not that one.
             None => {
                 tracing::warn!("the process before ended while it handed over");
-                Ok(1)
+                Ok((1, None))
             }
         }
     }

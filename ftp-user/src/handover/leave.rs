@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -102,6 +103,7 @@ impl Departure {
         announce: fn(u32),
     ) -> Result<impl Future<Output = ()> + Send + use<>, HandoverError> {
         let (here, there) = Channel::pair()?;
+        let (asks, counts) = UnixStream::pair()?;
         let program = self.program.clone();
         let name = program.path.display().to_string();
         let started = tokio::task::spawn_blocking(move || program.start(there)).await;
@@ -129,7 +131,8 @@ impl Departure {
         };
         announce(pid);
         let (reply, relieved) = oneshot::channel();
-        let asked = self.relief.send(reply).await;
+        let quotas = asks;
+        let asked = self.relief.send(Relief { quotas, reply }).await;
         let next_session = match (asked, relieved.await) {
             (Ok(()), Ok(next_session)) => next_session,
             // The server has just been told to stop: the other process goes on alone.
@@ -137,7 +140,10 @@ impl Departure {
         };
         let channel = Arc::new(channel);
         let work = self.pinholes.hand(Arc::clone(&channel)).await;
-        if let Err(error) = channel.send(&Old::Go { next_session }, None).await {
+        if let Err(error) = channel
+            .send(&Old::Go { next_session }, Some(counts.as_fd()))
+            .await
+        {
             tracing::error!(%error, "the process that took over has ended at once");
         }
         Ok(work)

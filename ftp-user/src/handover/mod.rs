@@ -127,7 +127,7 @@ enum Old {
     Listener { implicit_tls: bool },
     /// There are no more listeners.
     Offered,
-    /// It accepts no more.
+    /// It accepts no more. With the socket by which it asks about quotas.
     Go { next_session: u64 },
 }
 

@@ -4,16 +4,27 @@
 use crate::auth::Account;
 use crate::config::{AccountLimits, Uploads, amount, limit};
 use crate::transfer::{Bucket, Rates};
-use crate::vfs::{Quota, QuotaLimits, Rules};
+use crate::vfs::{Counter, Quota, QuotaLimits, Rules, lend};
 use std::collections::HashMap;
+use std::io;
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What all accounts use that have limits. The others are not in it and cost nothing.
 #[derive(Debug, Default)]
 pub struct Activity {
     accounts: Mutex<HashMap<String, Arc<Usage>>>,
+    quotas: Mutex<Quotas>,
+}
+
+/// What is counted, by account and root.
+#[derive(Debug, Default)]
+struct Quotas {
+    by_root: HashMap<(String, PathBuf), Arc<Quota>>,
+    /// Another process counts.
+    elsewhere: Option<Arc<Counter>>,
 }
 
 /// What one account uses.
@@ -60,7 +71,8 @@ impl Activity {
             // A map is whole after every operation on it.
             let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
             let usage = accounts.entry(account.name.clone());
-            Arc::clone(usage.or_insert_with(|| Arc::new(Usage::new(account))))
+            let quota = || self.quota(&account.name, &account.root);
+            Arc::clone(usage.or_insert_with(|| Arc::new(Usage::new(account, quota()))))
         };
         let mut counts = usage.lock();
         let most = limit(limits.sessions);
@@ -68,6 +80,9 @@ impl Activity {
             return Err(TooManySessions(most.get()));
         }
         counts.sessions += 1;
+        if counts.root != account.root {
+            counts.quota = self.quota(&account.name, &account.root);
+        }
         counts.keep_to(account);
         let rates = |own, shared: &Option<Arc<Bucket>>| {
             let own = amount(own).map(|rate| Arc::new(Bucket::new(rate)));
@@ -90,15 +105,53 @@ impl Activity {
 impl Activity {
     /// Has what all accounts keep counted again by their next session.
     pub(crate) fn expire_counts(&self) {
-        let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        for usage in accounts.values() {
-            usage.lock().quota.expire();
+        for quota in self.quotas().by_root.values() {
+            quota.expire();
         }
+    }
+
+    /// From here on another process counts, which is asked by this socket.
+    pub(crate) fn leave_counts(&self, socket: UnixStream) -> io::Result<()> {
+        let counter = Arc::new(Counter::new(socket)?);
+        let mut quotas = self.quotas();
+        for ((account, root), quota) in &quotas.by_root {
+            quota.leave_to(&counter, account, root.clone());
+        }
+        quotas.elsewhere = Some(counter);
+        Ok(())
+    }
+
+    /// Counts for another process, which asks by this socket, until it has ended. Blocks.
+    pub(crate) fn count_for(&self, socket: UnixStream) -> io::Result<()> {
+        lend(socket, |account, root| {
+            let quota = self.quota(account, &root);
+            quota.begin_at(&root);
+            quota
+        })
+    }
+
+    fn quota(&self, account: &str, root: &Path) -> Arc<Quota> {
+        let mut quotas = self.quotas();
+        let Quotas { by_root, elsewhere } = &mut *quotas;
+        let key = (account.to_owned(), root.to_owned());
+        let quota = by_root.entry(key).or_insert_with(|| {
+            let quota = Arc::new(Quota::default());
+            if let Some(counter) = elsewhere {
+                quota.leave_to(counter, account, root.to_owned());
+            }
+            quota
+        });
+        Arc::clone(quota)
+    }
+
+    fn quotas(&self) -> MutexGuard<'_, Quotas> {
+        // A map is whole after every operation on it.
+        self.quotas.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Usage {
-    fn new(account: &Account) -> Usage {
+    fn new(account: &Account, quota: Arc<Quota>) -> Usage {
         let limits = account.limits;
         Usage {
             counts: Mutex::new(Counts {
@@ -107,7 +160,7 @@ impl Usage {
                 upload: bucket(amount(limits.upload_rate)),
                 download: bucket(amount(limits.download_rate)),
                 root: account.root.clone(),
-                quota: Arc::default(),
+                quota,
             }),
         }
     }
@@ -119,14 +172,11 @@ impl Usage {
 }
 
 impl Counts {
-    /// New settings get new buckets, and another root another count; sessions that run keep to those
-    /// that they began with.
+    /// New settings get new buckets; sessions that run keep to those that they began with, and to the
+    /// count of the root that they began with.
     fn keep_to(&mut self, account: &Account) {
         let limits = account.limits;
-        if self.root != account.root {
-            self.root.clone_from(&account.root);
-            self.quota = Arc::default();
-        }
+        self.root.clone_from(&account.root);
         if self.limits.upload_rate != limits.upload_rate {
             self.upload = bucket(amount(limits.upload_rate));
         }

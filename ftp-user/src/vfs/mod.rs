@@ -23,7 +23,7 @@ pub use entry::{Entry, Kind};
 pub use error::{ErrorKind, VfsError};
 pub use list::{Entries, Listing};
 pub use path::VirtualPath;
-pub use quota::{Figure, Quota, QuotaLimits, Usage};
+pub use quota::{Counter, Figure, Quota, QuotaLimits, Usage, lend};
 pub use upload::{Rules, Upload, Write};
 
 use std::fs::File;

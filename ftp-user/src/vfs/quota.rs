@@ -4,15 +4,22 @@
 //! The disk is the only record: nothing is stored that could go stale or be lost, and a restart
 //! counts again. Sizes are apparent ones (`st_size`), so holes count as if they were full.
 
+mod elsewhere;
+
+pub use elsewhere::{Counter, serve as lend};
+
 use std::collections::HashMap;
+use std::fs::File;
 use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
+use self::elsewhere::{Elsewhere, Figures, Turn};
 use super::census::{self, Census, CensusError};
 use super::{Credentials, wear};
 
@@ -49,6 +56,8 @@ pub struct Usage {
 pub struct Quota {
     state: Mutex<State>,
     counted: Condvar,
+    /// Set while the state is held.
+    elsewhere: OnceLock<Elsewhere>,
 }
 
 /// Names a file whatever it is called: its device and its number there.
@@ -83,6 +92,9 @@ impl Quota {
         credentials: &Option<Arc<Credentials>>,
     ) {
         let mut state = self.lock();
+        if self.elsewhere.get().is_some() {
+            return;
+        }
         match &*state {
             State::Counting => return,
             // What is being written is known here only.
@@ -101,6 +113,26 @@ impl Quota {
         }
     }
 
+    /// The same as the daemon, for an account that has no session here.
+    pub fn begin_at(self: &Arc<Self>, root: &Path) {
+        match File::open(root) {
+            Ok(root) => self.begin(&Arc::new(root.into()), &None),
+            Err(error) => tracing::error!(%error, "cannot count the files in {}", root.display()),
+        }
+    }
+
+    /// From here on another process counts what `account` has beneath `root`; that is asked.
+    pub fn leave_to(&self, counter: &Arc<Counter>, account: &str, root: PathBuf) {
+        let elsewhere = Elsewhere {
+            account: account.to_owned(),
+            root,
+            counter: Arc::clone(counter),
+        };
+        let _state = self.lock();
+        // Once only: there is one process that takes over.
+        let _ = self.elsewhere.set(elsewhere);
+    }
+
     /// Has the next session that begins count again: another process may have made changes.
     pub fn expire(&self) {
         if let State::Known(known) = &mut *self.lock() {
@@ -116,9 +148,23 @@ impl Quota {
             .wait_timeout_while(self.lock(), PATIENCE, |state| {
                 matches!(state, State::Counting)
             });
-        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if let Some(elsewhere) = self.elsewhere.get() {
+            let (turn, figures) = elsewhere.take()?;
+            state.set(figures);
+            let turn = Some(turn);
+            return Ok(Ledger {
+                state,
+                limits,
+                turn,
+            });
+        }
         match &*state {
-            State::Known(_) => Ok(Ledger { state, limits }),
+            State::Known(_) => Ok(Ledger {
+                state,
+                limits,
+                turn: None,
+            }),
             State::Counting => Err(Errno::AGAIN),
             // Logged when it failed.
             State::Unknown => Err(Errno::IO),
@@ -183,6 +229,34 @@ impl Drop for Counting {
 pub(super) struct Ledger<'a> {
     state: MutexGuard<'a, State>,
     limits: QuotaLimits,
+    /// Where another process counts: it gets the figures back.
+    turn: Option<Turn<'a>>,
+}
+
+impl Drop for Ledger<'_> {
+    fn drop(&mut self) {
+        let figures = self.figures();
+        if let Some(turn) = &mut self.turn {
+            turn.put(figures);
+        }
+    }
+}
+
+impl State {
+    /// What is being written stays.
+    fn set(&mut self, Figures { bytes, files }: Figures) {
+        let writing = match self {
+            State::Known(account) => std::mem::take(&mut account.writing),
+            State::Unknown | State::Counting => HashMap::new(),
+        };
+        *self = State::Known(Account {
+            since: Instant::now(),
+            stale: false,
+            bytes,
+            files,
+            writing,
+        });
+    }
 }
 
 impl Ledger<'_> {
@@ -212,6 +286,17 @@ impl Ledger<'_> {
             bytes.map(|most| (account.bytes, most.get())),
             files.map(|most| (account.files, most.get())),
         ))
+    }
+
+    fn figures(&self) -> Figures {
+        let (bytes, files) = self
+            .account()
+            .map_or((0, 0), |account| (account.bytes, account.files));
+        Figures { bytes, files }
+    }
+
+    fn set_figures(&mut self, Figures { bytes, files }: Figures) {
+        self.with(|account| (account.bytes, account.files) = (bytes, files));
     }
 
     /// One was made.

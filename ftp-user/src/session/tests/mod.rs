@@ -78,6 +78,7 @@ impl Server {
             let orders = Orders {
                 stop: async { drop(stopped.await) },
                 alone: std::future::pending(),
+                quotas: None,
                 relief: mpsc::channel(1).1,
             };
             serve(listeners, newest, pinholes, 1, orders).await

@@ -179,6 +179,48 @@ fn what_another_process_has_stored_is_counted_when_that_is_told() {
 }
 
 #[test]
+fn two_processes_keep_to_one_quota() {
+    let site = Site::with_quota(100, 10);
+    site.put("old", Write::Truncate, 30).unwrap();
+    // A second one over the same files, which counts from here on.
+    let rules = quota(100, 10);
+    let (counts, _) = rules.quota.clone().unwrap();
+    let new = Tree::open(site.dir.path(), None, Some(Arc::new(rules))).unwrap();
+    let new = Site {
+        dir: tempfile::tempdir().unwrap(),
+        tree: new,
+        quota: None,
+    };
+    let mut running = site.open("running", Write::Truncate).unwrap();
+    store(&mut running, 10).unwrap();
+    let (asks, answers) = std::os::unix::net::UnixStream::pair().unwrap();
+    let counter = Arc::new(crate::vfs::Counter::new(asks).unwrap());
+    let left = site.quota.as_ref().unwrap();
+    left.leave_to(&counter, "alice", "/there".into());
+    let serving = std::thread::spawn(move || {
+        crate::vfs::lend(answers, |account, root| {
+            assert_eq!((account, root), ("alice", "/there".into()));
+            Arc::clone(&counts)
+        })
+    });
+
+    // 40 are there, in whichever process.
+    assert_eq!(new.put("big", Write::Truncate, 61), Err(ErrorKind::Quota));
+    new.tree.act(|vfs| vfs.remove_file(&at("big"))).unwrap();
+    new.put("new", Write::Truncate, 40).unwrap();
+    store(&mut running, 15).unwrap();
+    assert_eq!(store(&mut running, 6), Err(Errno::DQUOT));
+    running.complete().unwrap();
+    assert_eq!(site.counted(), (95, 3));
+    assert_eq!(new.put("more", Write::Truncate, 6), Err(ErrorKind::Quota));
+    site.tree.act(|vfs| vfs.remove_file(&at("new"))).unwrap();
+    new.put("more", Write::Truncate, 40).unwrap();
+    assert_eq!(site.counted(), (95, 3));
+    drop((site, counter));
+    serving.join().unwrap().unwrap();
+}
+
+#[test]
 fn several_sessions_cannot_count_one_file_twice() {
     let site = Site::with_quota(100, 10);
     let mut first = site.open("a", Write::Truncate).unwrap();
