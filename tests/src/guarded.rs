@@ -17,14 +17,30 @@ use crate::{
     files,
     frame::Segment,
     lab::{self, Family, Lab, Options},
+    namespace::NetNs,
     peer::{self, Brand, Launch, PASSWORD, Peer, Setup, Tls},
     settings::CONTROL_PORT,
+    site::{client_end, control_address},
     wait,
     wire::{Answer, Wire},
 };
 
 /// The first of the server's passive ports.
 pub const FIRST: u16 = 30000;
+
+/// Starts a guard with these flags, without any server.
+pub fn guard_in(namespace: &NetNs, flags: &[&str]) -> Result<Daemon> {
+    let mut command = namespace.command(daemon::binary()?);
+    command.arg("guard").args(flags);
+    Daemon::start_command(command, tempfile::tempdir()?)
+}
+
+/// What the server host answers to a SYN from the client host's address number `n`.
+pub fn syn(wire: &Wire, n: u16, to: SocketAddr) -> Result<Answer> {
+    let family = Family::of(to.ip());
+    let from = client_end(family, n, wire.fresh_port());
+    wire.probe(Segment::syn(from, to), control_address(family))
+}
 
 /// What a scenario wants.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,7 @@
-//! The guard by itself: what it shuts, what it finds when it starts, what it leaves behind. Other
-//! files have it in front of real clients (`guard_clients`), strangers (`guard_locks`), crowds
-//! (`guard_crowd`) and inetd (`guard_launch`).
+//! The guard by itself: what it shuts, and what it finds when it starts. Other files have it in front
+//! of real clients (`guard_clients`), strangers (`guard_locks`), crowds (`guard_crowd`), inetd
+//! (`guard_launch`) and servers elsewhere (`guard_elsewhere`), or end it (`guard_killed`,
+//! `guard_exit`).
 
 use std::{io::Read as _, net::SocketAddr, time::Duration};
 

@@ -4,37 +4,23 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
-    net::SocketAddr,
     process::{Child, Stdio},
 };
 
 use anyhow::{Context, Result, ensure};
 use ftp_tests::{
     control::Control,
-    daemon::{self, Daemon},
     files,
-    frame::Segment,
-    guarded::FIRST,
+    guarded::{FIRST, guard_in, syn},
     lab::{self, Family, Lab, Options},
     namespace::NetNs,
     need_root,
     peer::{self, Brand, Setup},
     process,
-    site::{client_end, control_address},
-    wire::{Answer, Wire},
+    site::control_address,
+    wire::Answer,
 };
 use ftp_user::pinholes::inspect::Tables;
-
-fn guard_in(namespace: &NetNs, flags: &[&str]) -> Result<Daemon> {
-    let mut command = namespace.command(daemon::binary()?);
-    command.arg("guard").args(flags);
-    Daemon::start_command(command, tempfile::tempdir()?)
-}
-
-fn syn(wire: &Wire, n: u16, to: SocketAddr) -> Result<Answer> {
-    let from = client_end(Family::of(to.ip()), n, wire.fresh_port());
-    wire.probe(Segment::syn(from, to), control_address(Family::of(to.ip())))
-}
 
 #[test]
 fn a_server_in_another_network_namespace_is_guarded_there() -> Result<()> {

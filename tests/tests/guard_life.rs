@@ -10,28 +10,15 @@ use ftp_tests::{
     control::{self, Control},
     daemon::{self, Daemon},
     files,
-    frame::Segment,
-    guarded::{Guarded, Scene},
+    guarded::{Guarded, Scene, guard_in, syn},
     lab::{self, Family, Lab},
-    namespace::NetNs,
     need_root,
     peer::{Brand, PASSWORD, Setup},
-    site::{client_end, control_address, server_end},
+    site::{client_end, server_end},
     wait,
-    wire::{Answer, Wire},
+    wire::Answer,
 };
 use ftp_user::pinholes::inspect::Tables;
-
-fn guard_in(namespace: &NetNs, flags: &[&str]) -> Result<Daemon> {
-    let mut command = namespace.command(daemon::binary()?);
-    command.arg("guard").args(flags);
-    Daemon::start_command(command, tempfile::tempdir()?)
-}
-
-fn syn(wire: &Wire, n: u16, to: SocketAddr) -> Result<Answer> {
-    let from = client_end(Family::of(to.ip()), n, wire.fresh_port());
-    wire.probe(Segment::syn(from, to), control_address(Family::of(to.ip())))
-}
 
 #[test]
 fn what_the_guard_knows_is_shown() -> Result<()> {
