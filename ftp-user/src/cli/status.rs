@@ -283,6 +283,10 @@ impl Guarded {
         // Writing to memory does not fail.
         let _ = writeln!(out, "\ncontrol connections: {seen}{and_older}");
         let _ = match self.listeners.len() {
+            0 if older => writeln!(
+                out,
+                "\nno server listens for data, but for those that did before the guard"
+            ),
             0 => writeln!(out, "\nno server listens for data"),
             _ => writeln!(out, "\nports guarded because a server listens on them:"),
         };
