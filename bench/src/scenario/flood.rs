@@ -48,8 +48,8 @@ impl Scenario for FloodScenario {
          on. `per packet`: CPU time of that thread (/proc/TID/schedstat) per packet that the interface received,\n\
          over a window that begins when the flood has run for a while; what the ring between the two could not take\n\
          is not received and not counted. Where the receiver is faster than the sender, the thread's wake-ups are\n\
-         in the figure; where it is slower, the ring is always full, and all that is done outside of the program costs\n\
-         more: a little difference between programs can become a large one. `in program`: of XDP and tcx programs the\n\
+         in the figure, as is all that veth does around the program.\n\
+         `in program`: of XDP and tcx programs the\n\
          kernel's own count of time per run (BPF_ENABLE_STATS), in a second window; the counting is in it, which bare\n\
          XDP_DROP shows. `received`: packets per second in the first window: a lower bound where the sender is the\n\
          limit.\n\
