@@ -113,8 +113,8 @@ pub mod global {
     pub const CLIENT_MASK_V6: &str = "CLIENT_MASK_V6";
     /// `u32`: the firewall mark for admitted data packets; 0 marks nothing.
     pub const MARK: &str = "MARK";
-    /// `u32`: whether claims, and pinholes that a guard opens, are told of. Each wakes the daemon,
-    /// which only logs them.
+    /// `u32`: whether claims, and pinholes that a guard opens, wake the daemon, which only logs
+    /// them.
     pub const TELL_ALL: &str = "TELL_ALL";
     /// Guard: [`Layout`](super::Layout).
     pub const LAYOUT: &str = "LAYOUT";

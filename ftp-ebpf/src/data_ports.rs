@@ -84,15 +84,13 @@ pub(crate) fn listening(socket: u64, listener: &Listener) {
     match PINHOLES.insert(key, row, u64::from(BPF_NOEXIST)) {
         Ok(()) => {
             settle(socket, listener, &key, session, opened);
-            if report::tells_all() {
-                let tuple = Tuple {
-                    client,
-                    server: key.server,
-                    client_port_be: 0,
-                    server_port_be: key.port_be,
-                };
-                report::send(EventKind::Opened, Reason::PinholeSyn as u32, session, tuple);
-            }
+            let tuple = Tuple {
+                client,
+                server: key.server,
+                client_port_be: 0,
+                server_port_be: key.port_be,
+            };
+            report::send(EventKind::Opened, Reason::PinholeSyn as u32, session, tuple);
         }
         Err(error) => {
             let why = if error == -EEXIST {

@@ -31,8 +31,11 @@ pub(crate) static LOCAL_ADDRESSES: HashMap<Address, u8> =
 pub(crate) static COUNTERS: PerCpuArray<u64> =
     PerCpuArray::with_max_entries(Reason::ALL.len() as u32, 0);
 
+/// Bytes of events that the daemon has not read yet.
+pub(crate) const EVENTS_SIZE: u32 = 256 * 1024;
+
 #[map]
-pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(256 * 1024, 0);
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_SIZE, 0);
 
 #[map]
 pub(crate) static DENIAL_BUDGET: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);

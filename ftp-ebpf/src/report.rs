@@ -1,6 +1,9 @@
 //! Telling userspace: a counter for every outcome, an event for the ones that matter.
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::{
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    helpers::bpf_ktime_get_ns,
+};
 use aya_log_ebpf::debug;
 use ftp_ebpf::{
     abi::{Event, EventKind, Tuple},
@@ -10,7 +13,7 @@ use ftp_ebpf::{
 };
 
 use crate::frame::Direct;
-use crate::maps::{COUNTERS, DENIAL_BUDGET, EVENTS, TELL_ALL};
+use crate::maps::{COUNTERS, DENIAL_BUDGET, EVENTS, EVENTS_SIZE, TELL_ALL};
 
 /// Counts, exactly.
 #[inline(always)]
@@ -21,20 +24,14 @@ pub(crate) fn count(reason: Reason) {
     }
 }
 
-/// Whether what goes well is told, too: where the log wants it.
-#[inline(always)]
-pub(crate) fn tells_all() -> bool {
-    TELL_ALL.load() != 0
-}
-
-/// Counts. Returns whether the outcome is to be told: a claim where the log wants it, or a denial
-/// as far as this CPU's budget goes.
+/// Counts. Returns whether the outcome is to be told: a claim, or a denial as far as this CPU's
+/// budget goes.
 #[inline(always)]
 pub(crate) fn is_news(outcome: &Outcome) -> bool {
     count(outcome.reason);
     match outcome.event() {
         Some(EventKind::Denied) => spend_denial(),
-        Some(_) => tells_all(),
+        Some(_) => true,
         None => false,
     }
 }
@@ -87,5 +84,22 @@ pub(crate) fn send(kind: EventKind, reason: u32, session: u64, tuple: Tuple) {
         tuple,
         zero: 0,
     });
-    entry.submit(0);
+    entry.submit(wake(kind));
+}
+
+/// Whether an event wakes the daemon. Where its log has no line for what goes well, it need not hear
+/// of that at once: waking it costs more than all the rest of listen(2). But the ring buffer must not
+/// fill up, and what comes behind events that woke nobody wakes nobody by itself.
+#[inline(always)]
+fn wake(kind: EventKind) -> u64 {
+    let quiet = match kind {
+        EventKind::Opened | EventKind::Claimed => TELL_ALL.load() == 0,
+        EventKind::Denied | EventKind::Arrived | EventKind::Unresolved => false,
+    };
+    let unread = || EVENTS.query(u64::from(BPF_RB_AVAIL_DATA));
+    u64::from(if quiet && unread() < u64::from(EVENTS_SIZE / 4) {
+        BPF_RB_NO_WAKEUP
+    } else {
+        BPF_RB_FORCE_WAKEUP
+    })
 }

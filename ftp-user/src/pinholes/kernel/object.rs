@@ -38,7 +38,7 @@ pub struct Settings {
     pub max_pinholes: u32,
     /// Whether the programs log debug messages; when not, that code is not even loaded.
     pub debug: bool,
-    /// Whether claims, and pinholes that the guard opens, are told of, for the log.
+    /// Whether claims, and pinholes that the guard opens, wake the daemon, for the log.
     pub tell_all: bool,
     /// What the guard's programs have to know. With it they are loaded, in place of `steer`: a
     /// server of its own has its own listeners.
