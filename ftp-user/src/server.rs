@@ -68,7 +68,7 @@ pub async fn serve(
     listeners: Vec<Listener>,
     newest: Newest,
     pinholes: Pinholes,
-    mut next_id: SessionId,
+    next_id: SessionId,
     orders: Orders<impl Future<Output = ()>, impl Future<Output = ()>>,
 ) -> Result<(), ServeError> {
     let Orders {
@@ -78,7 +78,6 @@ pub async fn serve(
         mut relief,
     } = orders;
     let (stop_sessions, stopping) = watch::channel(Stop::No);
-    let admission = Arc::new(Admission::default());
     let shared = Arc::new(Shared {
         newest,
         activity: Activity::default(),
@@ -86,15 +85,74 @@ pub async fn serve(
         pinholes,
         stop: stopping,
     });
-
     if let Some(quotas) = quotas {
         count_for(quotas, Arc::clone(&shared));
     }
-
     let mut upkeep = JoinSet::new();
     upkeep.spawn(hosts::keep_fresh(shared.newest.clone()));
-    let (accepted, mut arrivals) = mpsc::channel(64);
-    let mut acceptors = JoinSet::new();
+    let (open, mut arrivals) = accept_all(listeners)?;
+    tracing::info!("ready");
+
+    let mut sessions = Sessions {
+        running: JoinSet::new(),
+        next_id,
+        admission: Arc::default(),
+        shared: Arc::clone(&shared),
+    };
+    tokio::pin!(stop, alone);
+    let mut is_alone = false;
+    let relieved = loop {
+        tokio::select! {
+            biased;
+            () = &mut stop => break None,
+            () = &mut alone, if !is_alone => {
+                is_alone = true;
+                // Its sessions have stored what was not counted here.
+                shared.activity.expire_counts();
+            }
+            Some(ended) = sessions.running.join_next() => report(ended),
+            Some(arrival) = arrivals.recv() => sessions.begin(arrival),
+            Some(relief) = relief.recv() => break Some(relief),
+        }
+    };
+    // Nobody new. Those that have been accepted are this process's.
+    drop(open);
+    while let Some(arrival) = arrivals.recv().await {
+        sessions.begin(arrival);
+    }
+    if let Some(Relief { quotas, reply }) = relieved {
+        if let Err(error) = shared.activity.leave_counts(quotas) {
+            tracing::error!(%error, "quotas are counted here and in the other process");
+        }
+        // Who asked has gone only if the process ends.
+        let _ = reply.send(sessions.next_id);
+        tracing::info!(
+            sessions = sessions.running.len(),
+            "relieved: another process accepts"
+        );
+        let most = shared.newest.get().config.timeouts.restart;
+        tokio::select! {
+            () = &mut stop => {}
+            () = sessions.all_ended() => return Ok(()),
+            () = tokio::time::sleep(most), if !most.is_zero() => {}
+        }
+    }
+    // Then everybody out.
+    let by = Instant::now() + shared.newest.get().config.timeouts.drain;
+    tracing::info!(sessions = sessions.running.len(), "stopping");
+    stop_sessions.send_replace(Stop::By(by));
+    sessions.drain(by).await;
+    Ok(())
+}
+
+type Arrival = (TcpStream, Ends, Way);
+
+/// Accepts on all listeners until what comes first is dropped.
+fn accept_all(
+    listeners: Vec<Listener>,
+) -> Result<(watch::Sender<()>, mpsc::Receiver<Arrival>), ServeError> {
+    let (open, until) = watch::channel(());
+    let (accepted, arrivals) = mpsc::channel(64);
     for (listener, number) in listeners.into_iter().zip(0..) {
         let Listener {
             socket,
@@ -111,104 +169,74 @@ pub async fn serve(
             Start::Clear => tracing::info!("listening on {address}"),
             Start::Tls => tracing::info!("listening on {address} with implicit TLS"),
         }
-        acceptors.spawn(accept(socket, way, accepted.clone()));
+        tokio::spawn(accept(socket, way, accepted.clone(), until.clone()));
     }
-    drop(accepted);
-    tracing::info!("ready");
+    Ok((open, arrivals))
+}
 
-    let mut sessions = JoinSet::new();
-    let mut next = next_id;
-    let mut begin = |sessions: &mut JoinSet<()>, (stream, ends, way): (TcpStream, Ends, Way)| {
-        let id = next_id;
-        next_id += 1;
-        let limits = &shared.newest.get().config.limits;
-        match admission.admit(ends.client.ip(), limits) {
+/// The sessions that run.
+struct Sessions {
+    running: JoinSet<()>,
+    next_id: SessionId,
+    admission: Arc<Admission>,
+    shared: Arc<Shared>,
+}
+
+impl Sessions {
+    fn begin(&mut self, (stream, ends, way): Arrival) {
+        let id = self.next_id;
+        self.next_id += 1;
+        let limits = &self.shared.newest.get().config.limits;
+        match self.admission.admit(ends.client.ip(), limits) {
             Ok(ticket) => {
-                let shared = Arc::clone(&shared);
-                sessions.spawn(async move {
+                let shared = Arc::clone(&self.shared);
+                self.running.spawn(async move {
                     session::run(ControlSocket(stream), id, ends, way, shared).await;
                     drop(ticket);
                 });
             }
             Err(why) => {
                 tracing::warn!(client = %ends.client.ip(), why, "session refused");
-                sessions.spawn(turn_away(stream, why));
-            }
-        }
-        next_id
-    };
-    tokio::pin!(stop, alone);
-    let (mut relieved, mut is_alone) = (false, false);
-    let limit = tokio::time::sleep(Duration::MAX);
-    tokio::pin!(limit);
-    while !relieved || !sessions.is_empty() {
-        tokio::select! {
-            biased;
-            () = &mut stop => break,
-            () = &mut limit, if relieved => break,
-            () = &mut alone, if !is_alone => {
-                is_alone = true;
-                // Its sessions have stored what was not counted here.
-                shared.activity.expire_counts();
-            }
-            Some(ended) = sessions.join_next() => report(ended),
-            Some(arrival) = arrivals.recv() => next = begin(&mut sessions, arrival),
-            Some(Relief { quotas, reply }) = relief.recv(), if !relieved => {
-                acceptors.shutdown().await;
-                if let Err(error) = shared.activity.leave_counts(quotas) {
-                    tracing::error!(%error, "quotas are counted here and in the other process");
-                }
-                // Those that have been accepted are this process's.
-                while let Some(arrival) = arrivals.recv().await {
-                    next = begin(&mut sessions, arrival);
-                }
-                // Who asked has gone only if the process ends.
-                let _ = reply.send(next);
-                relieved = true;
-                let most = shared.newest.get().config.timeouts.restart;
-                if !most.is_zero() {
-                    limit.as_mut().reset(Instant::now() + most);
-                }
-                tracing::info!(sessions = sessions.len(), "relieved: another process accepts");
+                self.running.spawn(turn_away(stream, why));
             }
         }
     }
 
-    // Nobody new, then everybody out.
-    acceptors.shutdown().await;
-    drop(arrivals);
-    let drain = shared.newest.get().config.timeouts.drain;
-    tracing::info!(sessions = sessions.len(), "stopping");
-    let by = Instant::now() + drain;
-    stop_sessions.send_replace(Stop::By(by));
-    let all_ended = async {
-        let mut reports = tokio::time::interval(DRAIN_REPORT);
-        // The first is at once.
-        reports.tick().await;
-        loop {
-            tokio::select! {
-                ended = sessions.join_next() => match ended {
-                    Some(ended) => report(ended),
-                    None => break,
-                },
-                _ = reports.tick() => {
-                    let seconds = by.saturating_duration_since(Instant::now()).as_secs();
-                    tracing::info!(sessions = sessions.len(), seconds, "waiting for transfers to end");
+    async fn all_ended(&mut self) {
+        while let Some(ended) = self.running.join_next().await {
+            report(ended);
+        }
+    }
+
+    /// Waits until they have ended, and cuts those that have not soon after `by`.
+    async fn drain(&mut self, by: Instant) {
+        let all_ended = async {
+            let mut reports = tokio::time::interval(DRAIN_REPORT);
+            // The first is at once.
+            reports.tick().await;
+            loop {
+                tokio::select! {
+                    ended = self.running.join_next() => match ended {
+                        Some(ended) => report(ended),
+                        None => break,
+                    },
+                    _ = reports.tick() => {
+                        let seconds = by.saturating_duration_since(Instant::now()).as_secs();
+                        let sessions = self.running.len();
+                        tracing::info!(sessions, seconds, "waiting for transfers to end");
+                    }
                 }
             }
+        };
+        if tokio::time::timeout_at(by + FAREWELL, all_ended)
+            .await
+            .is_err()
+        {
+            let sessions = self.running.len();
+            tracing::warn!(sessions, "cutting sessions that do not end");
+            self.running.shutdown().await;
         }
-    };
-    if tokio::time::timeout_at(by + FAREWELL, all_ended)
-        .await
-        .is_err()
-    {
-        tracing::warn!(
-            sessions = sessions.len(),
-            "cutting sessions that do not end"
-        );
-        sessions.shutdown().await;
     }
-    Ok(())
 }
 
 /// Counts quotas for the process before, on a thread of its own.
@@ -230,10 +258,21 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-async fn accept(listener: TcpListener, way: Way, arrivals: mpsc::Sender<(TcpStream, Ends, Way)>) {
+/// Whoever has been accepted is handed on, also at the end.
+async fn accept(
+    listener: TcpListener,
+    way: Way,
+    arrivals: mpsc::Sender<Arrival>,
+    mut until: watch::Receiver<()>,
+) {
     let mut complained = false;
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            biased;
+            _ = until.changed() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
             Ok((stream, peer)) => {
                 complained = false;
                 match prepare(&stream, peer) {
