@@ -49,7 +49,7 @@ fn every_option_that_the_sample_leaves_out_can_be_put_in() {
         .lines()
         .filter(|line| is_commented_option(line))
         .collect();
-    assert_eq!(options.len(), 37, "{options:?}");
+    assert_eq!(options.len(), 38, "{options:?}");
     let text: String = SAMPLE
         .lines()
         .map(|line| {
