@@ -70,22 +70,20 @@ impl Account {
     pub(super) fn anonymous(settings: &Anonymous, config: &Config) -> Result<Account, AuthError> {
         let (uid, gid) = (settings.uid.as_ref(), settings.gid.as_ref());
         let credentials = credentials(uid, gid, None);
-        Ok(Account {
-            name: "anonymous".to_owned(),
-            root: settings.root.clone(),
-            rights: Rights::READ_ONLY,
-            credentials: credentials.map_err(|problem| AuthError::Unusable {
-                account: "anonymous".to_owned(),
-                problem,
-            })?,
-            allow: Vec::new(),
-            passive_ports: None,
-            fxp: Vec::new(),
-            disabled: false,
-            tls: None,
-            tls_data: None,
-            limits: settings.limits.or(config.limits.account),
-        })
+        let credentials = credentials.map_err(|problem| AuthError::Unusable {
+            account: "anonymous".to_owned(),
+            problem,
+        })?;
+        let name = "anonymous".to_owned();
+        let limits = settings.limits.or(config.limits.account);
+        let root = settings.root.clone();
+        Ok(Account::plain(
+            name,
+            root,
+            Rights::READ_ONLY,
+            credentials,
+            limits,
+        ))
     }
 
     /// The account of a user of the host, in their home. The error is a sentence for the admin.
@@ -96,19 +94,38 @@ impl Account {
         config: &Config,
     ) -> Result<Account, String> {
         let uid = Principal::Id(entry.uid.as_raw());
-        Ok(Account {
-            name: entry.name.clone(),
-            root: entry.dir.clone(),
+        let credentials = credentials(Some(&uid), None, None)?;
+        let (name, root) = (entry.name.clone(), entry.dir.clone());
+        Ok(Account::plain(
+            name,
+            root,
             rights,
-            credentials: credentials(Some(&uid), None, None)?,
+            credentials,
+            config.limits.account,
+        ))
+    }
+
+    /// One that comes from anywhere, by whatever ports and TLS the listener allows.
+    fn plain(
+        name: String,
+        root: PathBuf,
+        rights: Rights,
+        credentials: Option<Arc<Credentials>>,
+        limits: AccountLimits,
+    ) -> Account {
+        Account {
+            name,
+            root,
+            rights,
+            credentials,
             allow: Vec::new(),
             passive_ports: None,
             fxp: Vec::new(),
             disabled: false,
             tls: None,
             tls_data: None,
-            limits: config.limits.account,
-        })
+            limits,
+        }
     }
 
     /// Opens their file tree, for uploads that keep to `rules`.

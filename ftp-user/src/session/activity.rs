@@ -100,9 +100,7 @@ impl Activity {
             download,
         }))
     }
-}
 
-impl Activity {
     /// Has what all accounts keep counted again by their next session.
     pub(crate) fn expire_counts(&self) {
         for quota in self.quotas().by_root.values() {

@@ -117,7 +117,7 @@ impl<S> Session<S> {
         };
         let uploads = &self.context.config.uploads;
         let rules = activity::rules(&account, presence.as_deref(), uploads);
-        let counts = rules.as_ref().is_some_and(|rules| rules.quota.is_some());
+        let counts = rules.as_ref().is_some_and(|rules| rules.count());
         let opening = Arc::clone(&account);
         let opened = disk::run(counts, move || opening.tree(rules)).await;
         let tree = match opened {

@@ -241,7 +241,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         work: impl FnOnce(&Vfs) -> Result<T, VfsError> + Send + 'static,
     ) -> Result<T, Reply> {
         let tree = self.user()?.tree.clone();
-        match disk::run(tree.counts(), move || tree.act(work)).await {
+        match disk::run(tree.is_counted(), move || tree.act(work)).await {
             Ok(done) => done.map_err(|error| {
                 tracing::debug!(session = self.id, %error, "refused by the file system");
                 outcome::of_vfs_error(&error)

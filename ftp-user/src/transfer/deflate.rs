@@ -74,7 +74,7 @@ impl<P: Produce> Produce for Deflated<P> {
         Ok(status != Status::StreamEnd)
     }
 
-    fn computes(&self) -> bool {
+    fn is_long(&self) -> bool {
         true
     }
 }

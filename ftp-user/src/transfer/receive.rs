@@ -5,7 +5,7 @@ use super::error::TransferError;
 use super::step::{Job, Moved, run};
 use super::store::{Received, Store};
 use crate::vfs::Upload;
-use rustix::buffer::spare_capacity;
+use rustix::buffer::{Buffer, spare_capacity};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
@@ -68,8 +68,8 @@ impl Job for SpliceFile {
         Direction::In
     }
 
-    fn computes(&self) -> bool {
-        false
+    fn is_long(&self) -> bool {
+        self.upload.is_counted()
     }
 
     fn attempt(&mut self, link: &Link, most: usize) -> Result<Moved, TransferError> {
@@ -104,19 +104,28 @@ impl SpliceFile {
     /// Without the pipe, which is not worth its while for what there may be.
     fn copy(&mut self, link: &Link, most: usize) -> Result<Moved, TransferError> {
         let mut bytes = Vec::with_capacity(link.portion(most));
-        match recv(&link.socket, spare_capacity(&mut bytes), RecvFlags::empty()) {
-            Ok((_, 0)) => return Ok(Moved::End),
-            Ok(_) => {}
-            Err(Errno::AGAIN) => return Ok(Moved::Blocked),
-            Err(Errno::INTR) => return Ok(Moved::Some(0)),
-            Err(error) => return Err(TransferError::Connection(error.into())),
+        let moved = take(link, spare_capacity(&mut bytes))?;
+        if !bytes.is_empty() {
+            let stored = self
+                .upload
+                .store(bytes.len(), |file| file.write_all(&bytes));
+            stored.map_err(TransferError::Write)?;
         }
-        link.monitor.add(bytes.len());
-        let stored = self
-            .upload
-            .store(bytes.len(), |file| file.write_all(&bytes));
-        stored.map_err(TransferError::Write)?;
-        Ok(Moved::Some(bytes.len() as u64))
+        Ok(moved)
+    }
+}
+
+/// Takes bytes from the client. The end of the connection is theirs.
+fn take(link: &Link, into: impl Buffer<u8>) -> Result<Moved, TransferError> {
+    match recv(&link.socket, into, RecvFlags::empty()) {
+        Ok((_, 0)) => Ok(Moved::End),
+        Ok((_, taken)) => {
+            link.monitor.add(taken);
+            Ok(Moved::Some(taken as u64))
+        }
+        Err(Errno::AGAIN) => Ok(Moved::Blocked),
+        Err(Errno::INTR) => Ok(Moved::Some(0)),
+        Err(error) => Err(TransferError::Connection(error.into())),
     }
 }
 
@@ -160,26 +169,58 @@ impl Job for CopyFile {
         Direction::In
     }
 
-    fn computes(&self) -> bool {
-        self.store.computes()
+    fn is_long(&self) -> bool {
+        self.store.is_long()
     }
 
     fn attempt(&mut self, link: &Link, most: usize) -> Result<Moved, TransferError> {
         let most = self.store.appetite().min(most);
         self.buffer.resize(link.portion(most), 0);
-        let taken = match recv(&link.socket, &mut self.buffer[..], RecvFlags::empty()) {
-            Ok((0, _)) => {
-                self.store.finish()?;
-                return Ok(Moved::End);
+        let moved = take(link, &mut self.buffer[..])?;
+        match moved {
+            Moved::End => self.store.finish()?,
+            Moved::Some(taken) => {
+                let taken = self.buffer.get(..taken as usize).unwrap_or_default();
+                self.store.take(taken)?;
             }
-            Ok((taken, _)) => taken,
-            Err(Errno::AGAIN) => return Ok(Moved::Blocked),
-            Err(Errno::INTR) => return Ok(Moved::Some(0)),
-            Err(error) => return Err(TransferError::Connection(error.into())),
-        };
-        link.monitor.add(taken);
-        self.store
-            .take(self.buffer.get(..taken).unwrap_or_default())?;
-        Ok(Moved::Some(taken as u64))
+            Moved::Blocked => {}
+        }
+        Ok(moved)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vfs::{QuotaLimits, Rules, Tree, VirtualPath, Write};
+    use std::sync::Arc;
+
+    #[test]
+    fn what_may_wait_for_a_count_is_no_work_for_a_worker() {
+        for counted in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let rules = Rules {
+                quota: counted.then(|| (Arc::default(), QuotaLimits::default())),
+                ..Rules::default()
+            };
+            let tree = Tree::open(folder.path(), None, Some(Arc::new(rules))).unwrap();
+            assert_eq!(tree.is_counted(), counted);
+            let path = VirtualPath::root().join(b"file").unwrap();
+            let open = || tree.act(|vfs| vfs.open_write(&path, Write::Truncate));
+            let splice = SpliceFile {
+                upload: open().unwrap(),
+                pipe: None,
+                odd: false,
+            };
+            assert_eq!(splice.is_long(), counted);
+            assert_eq!(splice.upload.has_an_end(), counted);
+            // One writer at a time.
+            drop(splice);
+            let copy = CopyFile {
+                store: Store::new(open().unwrap(), Received::AS_THEY_ARE),
+                buffer: Vec::new(),
+            };
+            assert_eq!(copy.is_long(), counted);
+        }
     }
 }

@@ -112,7 +112,7 @@ impl Job for Handshake {
         }
     }
 
-    fn computes(&self) -> bool {
+    fn is_long(&self) -> bool {
         false
     }
 
@@ -153,8 +153,8 @@ impl<P: Produce> Job for Send<P> {
         Direction::Out
     }
 
-    fn computes(&self) -> bool {
-        self.producer.computes()
+    fn is_long(&self) -> bool {
+        self.producer.is_long()
     }
 
     // What is produced in one go is little, or computes.
@@ -212,7 +212,7 @@ impl Produce for FileBytes {
     }
 
     // It makes large pieces of what is to be encrypted or compressed.
-    fn computes(&self) -> bool {
+    fn is_long(&self) -> bool {
         true
     }
 }
@@ -276,8 +276,8 @@ impl Job for Receive {
         }
     }
 
-    fn computes(&self) -> bool {
-        self.store.computes()
+    fn is_long(&self) -> bool {
+        self.store.is_long()
     }
 
     fn attempt(&mut self, link: &Link, most: usize) -> Result<Moved, TransferError> {

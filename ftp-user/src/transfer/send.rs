@@ -50,8 +50,8 @@ pub trait Produce: Send + 'static {
     /// Appends bytes to `out`, some ten KiB at most, and says whether there are more to come.
     fn produce(&mut self, out: &mut Vec<u8>) -> Result<bool, TransferError>;
 
-    /// Whether that takes computing rather than reading.
-    fn computes(&self) -> bool {
+    /// Whether that takes long although the disk does not: it computes.
+    fn is_long(&self) -> bool {
         false
     }
 }
@@ -61,8 +61,8 @@ impl<P: Produce + ?Sized> Produce for Box<P> {
         (**self).produce(out)
     }
 
-    fn computes(&self) -> bool {
-        (**self).computes()
+    fn is_long(&self) -> bool {
+        (**self).is_long()
     }
 }
 
@@ -149,7 +149,7 @@ impl Job for SendFile {
         Direction::Out
     }
 
-    fn computes(&self) -> bool {
+    fn is_long(&self) -> bool {
         false
     }
 
@@ -190,8 +190,8 @@ impl<P: Produce> Job for SendProduced<P> {
         Direction::Out
     }
 
-    fn computes(&self) -> bool {
-        self.producer.computes()
+    fn is_long(&self) -> bool {
+        self.producer.is_long()
     }
 
     // What is produced in one go is little.

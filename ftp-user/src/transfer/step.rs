@@ -51,9 +51,9 @@ pub(super) enum Moved {
 pub(super) trait Job: Send + 'static {
     /// Which way the next bytes go: what to wait for when the client is not ready.
     fn direction(&self) -> Direction;
-    /// Whether an attempt may take long although the disk does not: compression, or encryption of
-    /// more than a little.
-    fn computes(&self) -> bool;
+    /// Whether an attempt may take long although the disk does not: compression, encryption of more
+    /// than a little, or a wait for whoever counts a quota.
+    fn is_long(&self) -> bool;
     /// Moves `most` bytes at the most.
     fn attempt(&mut self, link: &Link, most: usize) -> Result<Moved, TransferError>;
 }
@@ -75,7 +75,7 @@ pub(super) async fn run<J: Job>(
     // What earlier transfers owe.
     connection.pause(connection.link().paid(0)).await?;
     loop {
-        let mut done = match job.computes() {
+        let mut done = match job.is_long() {
             true => Step::More,
             false => step_here(&mut job, connection.link())?,
         };

@@ -68,9 +68,9 @@ impl Store {
         }
     }
 
-    /// Whether that takes computing rather than writing.
-    pub(super) fn computes(&self) -> bool {
-        self.inflate.is_some()
+    /// Whether taking them may be long although the disk is not: they are inflated, or counted.
+    pub(super) fn is_long(&self) -> bool {
+        self.inflate.is_some() || self.upload.is_counted()
     }
 
     /// Takes the next bytes.

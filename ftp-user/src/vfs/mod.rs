@@ -74,9 +74,9 @@ impl Tree {
         Ok(tree)
     }
 
-    /// Whether there is a quota, so that work on the tree may have to wait for a count of all of it.
-    pub fn counts(&self) -> bool {
-        self.vfs.rules().quota.is_some()
+    /// Whether what lies in it is counted; see [`Rules::count`].
+    pub fn is_counted(&self) -> bool {
+        self.vfs.rules().count()
     }
 
     /// Does work on the tree as its account.

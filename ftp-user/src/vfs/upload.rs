@@ -70,6 +70,12 @@ impl Rules {
         file_size.is_none() && quota.is_none() && !atomic && !sync && !remove_aborted
     }
 
+    /// Whether there is a quota, so that work that keeps to it may have to wait: for a count of the
+    /// whole tree, or for another process that counts.
+    pub fn count(&self) -> bool {
+        self.quota.is_some()
+    }
+
     pub(super) fn of(rules: &Option<Arc<Rules>>) -> &Rules {
         rules.as_deref().unwrap_or(&NO_RULES)
     }
@@ -358,9 +364,14 @@ impl Upload {
         Rules::of(&self.rules)
     }
 
-    /// Whether [`Upload::complete`] has anything to do that takes the disk's time.
+    /// Whether what it stores is counted; see [`Rules::count`].
+    pub fn is_counted(&self) -> bool {
+        self.rules().count()
+    }
+
+    /// Whether [`Upload::complete`] has anything to do that takes the disk's time, or may wait.
     pub fn has_an_end(&self) -> bool {
-        self.rules().sync || matches!(self.place, Place::Beside { .. })
+        self.rules().sync || self.is_counted() || matches!(self.place, Place::Beside { .. })
     }
 
     fn break_off(&self) -> Result<(), Errno> {

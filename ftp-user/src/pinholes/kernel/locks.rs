@@ -23,9 +23,11 @@ pub(super) trait Keep {
     /// over.
     fn predecessor(&self, index: u32, mode: Mode) -> Option<BpfLink>;
     /// Sees to it that the link outlives this process, where it shall.
-    fn keep(&self, lock: Attached) -> Result<Attached, StartError>;
+    fn keep(&self, lock: Attached) -> Result<Attached, StartError> {
+        Ok(lock)
+    }
     /// The lock's interface has gone: nothing of it needs to outlive this process any more.
-    fn forget(&self, lock: &Attached);
+    fn forget(&self, _lock: &Attached) {}
 }
 
 /// Nothing is kept, nothing is found: locks end with the process.
@@ -35,12 +37,6 @@ impl Keep for Nothing {
     fn predecessor(&self, _index: u32, _mode: Mode) -> Option<BpfLink> {
         None
     }
-
-    fn keep(&self, lock: Attached) -> Result<Attached, StartError> {
-        Ok(lock)
-    }
-
-    fn forget(&self, _lock: &Attached) {}
 }
 
 /// Taken over from the process before; locks end with this one.
@@ -61,12 +57,6 @@ impl Keep for Inherited {
     fn predecessor(&self, index: u32, mode: Mode) -> Option<BpfLink> {
         self.0.borrow_mut().remove(&(index, mode))
     }
-
-    fn keep(&self, lock: Attached) -> Result<Attached, StartError> {
-        Ok(lock)
-    }
-
-    fn forget(&self, _lock: &Attached) {}
 }
 
 /// Locks on interfaces. Dropping them detaches all that is not kept.
