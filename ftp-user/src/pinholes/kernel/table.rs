@@ -69,6 +69,9 @@ enum NotOpened {
     Refused(OpenError),
 }
 
+/// How long a connection may take from its SYN to its acceptor.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
+
 /// How long things last.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timing {
@@ -100,6 +103,9 @@ struct Inner {
     clients: HashMap<(Address, Address), Arc<Semaphore>>,
     /// In order, because every pinhole lives equally long.
     deadlines: VecDeque<(Instant, PinholeKey, u64)>,
+    /// Closed before their connection was accepted, which may be on its way all the same: another
+    /// pinhole with that key would take it for its own.
+    given_up: HashMap<PinholeKey, Instant>,
 }
 
 struct Waiting {
@@ -141,6 +147,7 @@ impl Table {
             per_port: HashMap::new(),
             clients: HashMap::new(),
             deadlines: VecDeque::new(),
+            given_up: HashMap::new(),
         };
         Arc::new(Self {
             ports,
@@ -217,6 +224,9 @@ impl Table {
     /// itself; this frees the row and the client's port.
     pub(super) fn sweep(&self, now: Instant) {
         let mut inner = self.lock();
+        inner
+            .given_up
+            .retain(|_, since| now.saturating_duration_since(*since) < ON_ITS_WAY);
         while let Some(&(deadline, key, id)) = inner.deadlines.front() {
             let over = deadline <= now;
             let gone = inner
@@ -337,10 +347,11 @@ impl Inner {
         id
     }
 
-    /// A key of this client that no pinhole has: a random port, or the next free one after it.
+    /// A key of this client that no pinhole has: a random port, or the next free one after it; one
+    /// that was given up just now only if there is no other.
     fn free_key(&self, ports: &PortSet, client: Address, server: Address) -> Option<PinholeKey> {
         let start = rand::rng().random_range(0..ports.len().max(1));
-        (0..ports.len())
+        let mut free = (0..ports.len())
             .filter_map(|step| ports.nth((start + step) % ports.len()))
             .map(|port| PinholeKey {
                 client,
@@ -348,7 +359,13 @@ impl Inner {
                 port_be: port.to_be(),
                 zero: 0,
             })
-            .find(|key| !self.waiting.contains_key(key))
+            .filter(|key| !self.waiting.contains_key(key));
+        let first = free.next()?;
+        let is_fresh = |key: &PinholeKey| !self.given_up.contains_key(key);
+        match is_fresh(&first) {
+            true => Some(first),
+            false => Some(free.find(is_fresh).unwrap_or(first)),
+        }
     }
 
     /// Removes the pinhole with this key, if it is the one with this id.
@@ -425,7 +442,13 @@ impl Drop for Hole {
     fn drop(&mut self) {
         let mut inner = self.table.lock();
         let waited = match &inner.keeper {
-            Keeper::Own { .. } => inner.remove(&self.key, Some(self.id)).is_some(),
+            Keeper::Own { .. } => {
+                let removed = inner.remove(&self.key, Some(self.id)).is_some();
+                if removed {
+                    inner.given_up.insert(self.key, Instant::now());
+                }
+                removed
+            }
             Keeper::Successor(successor) => successor.close(self.id),
         };
         drop(inner);

@@ -446,3 +446,21 @@ async fn what_was_not_taken_over_goes_on_as_before() {
     hole.accept().await.unwrap();
     assert!(pair.old_store.0.lock().unwrap().rows.is_empty());
 }
+
+#[tokio::test]
+async fn a_port_that_was_given_up_is_another_pinholes_only_where_there_is_no_other() {
+    let (table, _) = table("40000-40001", PATIENT);
+    let first = table.open(1, CLIENT, SERVER, None).await.unwrap();
+    let port = first.port();
+    drop(first);
+    for _ in 0..20 {
+        let other = table.open(1, CLIENT, SERVER, None).await.unwrap();
+        assert_ne!(other.port(), port);
+        let tuple = tuple(CLIENT, other.port());
+        table.deliver(&tuple, connection()).unwrap();
+        drop(other);
+    }
+    let other = table.open(1, CLIENT, SERVER, None).await.unwrap();
+    let none_else = table.open(1, CLIENT, SERVER, None).await.unwrap();
+    assert_eq!((other.port() != port, none_else.port()), (true, port));
+}
