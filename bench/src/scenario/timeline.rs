@@ -59,9 +59,8 @@ impl Scenario for Timeline {
          end of its bpf(2), behind the guard inside the server's listen(2), so before the reply in either case; SYN:\n\
          the lock has let it in; established: the handshake is complete; accepted: accept(2) returns; first byte: the\n\
          server's first send returns. So negotiated to SYN holds the 227, the client, and the wire; and the client's\n\
-         RETR lies between established and first byte: ours accepts at once, the others only when they have it, so\n\
-         that it is in their established to accepted and in our accepted to first byte. Negotiated to first byte is\n\
-         the whole and the figure to compare. Tracing makes every system call slower, for all subjects: these are\n\
+         RETR lies between established and accepted, because servers accept only when they have it. Negotiated to\n\
+         first byte is the whole and the figure to compare. Tracing makes every system call slower, for all subjects: these are\n\
          figures to compare with one another, not with other scenarios'. Median and p99 within a round; share: of\n\
          the transfers of a round, in percent, by how long the step took (the histogram).\n\
          libunftp is left out: it has nothing in front of it to trace."

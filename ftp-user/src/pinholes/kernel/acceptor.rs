@@ -1,167 +1,183 @@
-//! The sockets that all passive data connections arrive at, one for each protocol, bound to
-//! loopback; the kernel half hands them connections to any negotiated address and port.
+//! Where passive data connections arrive: one listening socket for each protocol, bound to loopback;
+//! the kernel half hands them connections to any negotiated address and port.
+//!
+//! Nobody sits there. A session that wants its connection accepts, and hands whatever it finds before
+//! its own to whom it belongs; so a connection that is there before the command that wants it wakes
+//! nobody. Where a session has to wait, one of all that do listens for all of them.
+
+mod sockets;
 
 use std::{
-    collections::HashMap,
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     sync::Arc,
     time::Duration,
 };
 
-use aya::maps::{MapData, SockMap};
 use ftp_ebpf::abi::Tuple;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use rustix::net::{SocketFlags, acceptfrom_with};
+use socket2::SockRef;
 use tokio::{
     io::{Interest, unix::AsyncFd},
-    task::JoinSet,
+    sync::{Mutex, oneshot, watch},
 };
 
 use super::table::Table;
-use crate::config::PortSet;
+pub use sockets::AcceptorError;
+pub(super) use sockets::listen;
 
-/// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
-/// Ports that the kernel may offer for the listener before one is picked for it.
-const OFFERS: u32 = 16;
-/// Ports below need a capability (net.ipv4.ip_unprivileged_port_start).
-const FIRST_UNPRIVILEGED: u16 = 1024;
 /// Pause after a failed accept (no descriptors, no memory).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Why there is no listener.
-#[derive(Debug, thiserror::Error)]
-pub enum AcceptorError {
-    /// The kernel refused the socket.
-    #[error("cannot listen on {address} for passive data connections")]
-    Listen {
-        /// Loopback, any port.
-        address: SocketAddr,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-    /// Every other port is taken, or there is none.
-    #[error(
-        "no port is free outside of the passive ports {ports} for the internal listener: leave \
-         one out of them"
-    )]
-    NoPort {
-        /// As configured.
-        ports: PortSet,
-    },
-    /// The socket could not be given to the kernel half.
-    #[error("cannot register the internal listener with the kernel half")]
-    Register(#[source] Box<aya::maps::MapError>),
+/// The sockets, and whose turn it is to accept from them.
+pub(super) struct Acceptor {
+    doors: Vec<Door>,
+    /// Held while one connection is accepted and delivered.
+    turn: watch::Sender<Turn>,
 }
 
-/// The sockets, and what accepts from them.
-pub(super) struct Acceptors {
-    sockets: Vec<Arc<TcpListener>>,
-    tasks: JoinSet<()>,
+struct Door {
+    socket: Arc<TcpListener>,
+    is_ipv6: bool,
+    /// Who holds it waits for connections, for everybody.
+    listening: Mutex<()>,
 }
 
-impl Acceptors {
-    /// Accepts nothing yet: the kernel keeps what comes.
-    pub(super) fn new(sockets: Vec<TcpListener>) -> Self {
-        Self {
-            sockets: sockets.into_iter().map(Arc::new).collect(),
-            tasks: JoinSet::new(),
-        }
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// Not known yet, or about to change: the kernel keeps what comes.
+    Nobodys,
+    Ours,
+    /// Another process accepts from now on.
+    Theirs,
+}
+
+impl Acceptor {
+    /// Accepts nothing yet.
+    pub(super) fn new(sockets: Vec<TcpListener>) -> Arc<Self> {
+        let door = |socket: TcpListener| Door {
+            is_ipv6: socket.local_addr().is_ok_and(|local| local.is_ipv6()),
+            socket: Arc::new(socket),
+            listening: Mutex::new(()),
+        };
+        Arc::new(Self {
+            doors: sockets.into_iter().map(door).collect(),
+            turn: watch::Sender::new(Turn::Nobodys),
+        })
     }
 
-    /// Accepts until it is stopped, or dropped.
-    pub(super) fn start(&mut self, table: &Arc<Table>) {
-        for socket in &self.sockets {
-            let (socket, table) = (Arc::clone(socket), Arc::clone(table));
-            self.tasks.spawn(async move {
-                if let Err(error) = accept(socket, table).await {
-                    tracing::error!(%error, "passive data connections are no longer accepted");
-                }
-            });
-        }
+    /// Accepts from here on.
+    pub(super) fn start(&self) {
+        self.turn.send_replace(Turn::Ours);
     }
 
-    /// What has been accepted has been delivered when this returns.
-    pub(super) async fn stop(&mut self) {
-        self.tasks.shutdown().await;
+    /// Accepts no more, until it is started again. What has been accepted has been delivered when this
+    /// returns.
+    pub(super) fn stop(&self) {
+        self.turn.send_replace(Turn::Nobodys);
+    }
+
+    /// Accepts never again.
+    pub(super) fn end(&self) {
+        self.turn.send_replace(Turn::Theirs);
     }
 
     /// The sockets: another process may accept from them.
-    pub(super) fn sockets(&self) -> &[Arc<TcpListener>] {
-        &self.sockets
+    pub(super) fn sockets(&self) -> impl Iterator<Item = &TcpListener> {
+        self.doors.iter().map(|door| &*door.socket)
     }
-}
 
-/// Registers a listener for each protocol: those that are inherited, else new ones. IPv6 may be
-/// missing on a host without it.
-pub(super) fn listen(
-    sockets: &mut SockMap<MapData>,
-    guarded: &PortSet,
-    inherited: Vec<TcpListener>,
-) -> Result<Vec<TcpListener>, AcceptorError> {
-    let mut listeners = Vec::with_capacity(2);
-    let mut inherited: HashMap<bool, TcpListener> = inherited
-        .into_iter()
-        .filter_map(|listener| Some((listener.local_addr().ok()?.is_ipv6(), listener)))
-        .collect();
-    for (index, loopback) in [
-        (0, IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        (1, IpAddr::V6(Ipv6Addr::LOCALHOST)),
-    ] {
-        let address = SocketAddr::new(loopback, 0);
-        let listener = match inherited.remove(&loopback.is_ipv6()) {
-            Some(listener) => Ok(listener),
-            None => bind(address, guarded),
-        };
-        match listener {
-            Ok(listener) => {
-                sockets
-                    .set(index, &listener, 0)
-                    .map_err(|error| AcceptorError::Register(Box::new(error)))?;
-                listeners.push(listener);
-            }
-            Err(AcceptorError::Listen { source, .. })
-                if loopback.is_ipv6()
-                    && matches!(
-                        source.raw_os_error(),
-                        Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT)
-                    ) =>
-            {
-                tracing::info!("no IPv6 on this host: passive data connections over IPv4 only");
-            }
-            Err(error) => return Err(error),
+    /// Hands over what has come so far, or no more than it takes for `wanted` to have come.
+    pub(super) fn deliver(
+        &self,
+        table: &Table,
+        server: IpAddr,
+        wanted: &oneshot::Receiver<TcpStream>,
+    ) {
+        if let Some(door) = self.door(server) {
+            // An error is told by whoever waits, who meets it too.
+            while wanted.is_empty() && matches!(self.accept_one(table, door), Ok(true)) {}
         }
     }
-    Ok(listeners)
-}
 
-async fn accept(listener: Arc<TcpListener>, table: Arc<Table>) -> io::Result<()> {
-    // SAFETY: a TcpListener owns one open descriptor for as long as it lives.
-    let listener = unsafe { AsyncFd::register_with_interest(listener, Interest::READABLE) }?;
-    loop {
-        let mut ready = listener.readable().await?;
-        match ready.try_io(|listener| listener.get_ref().accept()) {
-            Ok(Ok((connection, peer))) => deliver(&table, connection, peer),
-            Ok(Err(error)) if is_of_one_connection(&error) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "cannot accept a data connection; trying again");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-            Err(_not_ready) => {}
+    /// Hands over everything that has come so far, and refuses what nobody waits for.
+    pub(super) fn deliver_all(&self, table: &Table) {
+        for door in &self.doors {
+            while matches!(self.accept_one(table, door), Ok(true)) {}
         }
     }
-}
 
-fn deliver(table: &Table, connection: TcpStream, peer: SocketAddr) {
-    let local = match connection
-        .set_nonblocking(true)
-        .and_then(|()| connection.local_addr())
-    {
-        Ok(local) => local,
-        Err(error) => {
-            tracing::debug!(%peer, %error, "a data connection broke before it was accepted");
+    /// Waits for connections to `server`'s socket and hands them over, for as long as this process
+    /// accepts any.
+    pub(super) async fn listen(&self, table: &Table, server: IpAddr) {
+        let Some(door) = self.door(server) else {
             return;
+        };
+        let _one_for_all = door.listening.lock().await;
+        let mut turn = self.turn.subscribe();
+        while let Ok(now) = turn
+            .wait_for(|turn| *turn != Turn::Nobodys)
+            .await
+            .map(|now| *now)
+        {
+            if now == Turn::Theirs {
+                return;
+            }
+            tokio::select! {
+                _ = turn.changed() => {}
+                Err(error) = self.accept(table, door) => {
+                    tracing::warn!(%error, "cannot accept a data connection; trying again");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
         }
+    }
+
+    /// Accepts until that fails.
+    async fn accept(&self, table: &Table, door: &Door) -> io::Result<()> {
+        let socket = Arc::clone(&door.socket);
+        // SAFETY: a TcpListener owns one open descriptor for as long as it lives.
+        let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?;
+        loop {
+            let mut ready = socket.readable().await?;
+            if !self.accept_one(table, door)? {
+                ready.clear_ready();
+            }
+        }
+    }
+
+    /// Whether there was one.
+    fn accept_one(&self, table: &Table, door: &Door) -> io::Result<bool> {
+        let turn = self.turn.borrow();
+        if *turn != Turn::Ours {
+            return Ok(false);
+        }
+        loop {
+            match acceptfrom_with(&door.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+                Ok((connection, peer)) => {
+                    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+                    deliver(table, connection.into(), peer);
+                    return Ok(true);
+                }
+                Err(error) => match error.into() {
+                    error if is_of_one_connection(&error) => {}
+                    error if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                    error => return Err(error),
+                },
+            }
+        }
+    }
+
+    fn door(&self, server: IpAddr) -> Option<&Door> {
+        let is_ipv6 = server.is_ipv6();
+        self.doors.iter().find(|door| door.is_ipv6 == is_ipv6)
+    }
+}
+
+fn deliver(table: &Table, connection: TcpStream, peer: Option<SocketAddr>) {
+    let (Some(peer), Ok(local)) = (peer, connection.local_addr()) else {
+        tracing::debug!(?peer, "a data connection broke before it was accepted");
+        return;
     };
     let tuple = Tuple {
         client: peer.ip().into(),
@@ -192,62 +208,4 @@ fn is_of_one_connection(error: &io::Error) -> bool {
                 | libc::ENETUNREACH
         )
     )
-}
-
-/// Binds to a port that is not guarded: one that the kernel offers, or, where it offers only
-/// guarded ones, the highest that is free.
-fn bind(address: SocketAddr, guarded: &PortSet) -> Result<TcpListener, AcceptorError> {
-    let refused = |source| AcceptorError::Listen { address, source };
-    for _ in 0..OFFERS {
-        let listener = listener(address).map_err(refused)?;
-        let port = listener.local_addr().map_err(refused)?.port();
-        if !guarded.contains(port) {
-            return Ok(listener);
-        }
-    }
-    let unguarded = (FIRST_UNPRIVILEGED..=u16::MAX)
-        .rev()
-        .filter(|port| !guarded.contains(*port));
-    for port in unguarded {
-        match listener(SocketAddr::new(address.ip(), port)) {
-            Ok(listener) => return Ok(listener),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-            Err(error) => return Err(refused(error)),
-        }
-    }
-    Err(AcceptorError::NoPort {
-        ports: guarded.clone(),
-    })
-}
-
-fn listener(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_port_is_found_beside_any_guarded_ones() {
-        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        for guarded in ["30000-50000", "1024-65000"] {
-            let guarded: PortSet = guarded.parse().unwrap();
-            let listener = bind(loopback, &guarded).unwrap();
-            assert!(!guarded.contains(listener.local_addr().unwrap().port()));
-        }
-        let none = bind(loopback, &"1-65535".parse().unwrap());
-        assert!(matches!(none, Err(AcceptorError::NoPort { .. })));
-    }
 }

@@ -5,7 +5,6 @@ use std::{
     io,
     net::{IpAddr, TcpListener},
     os::fd::{AsFd as _, OwnedFd},
-    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
@@ -62,7 +61,7 @@ pub(super) async fn send(
     channel: &Channel,
     rows: &[Row],
     locks: &[(u32, Mode, OwnedFd)],
-    acceptors: &[Arc<TcpListener>],
+    acceptors: impl IntoIterator<Item = &TcpListener>,
 ) -> io::Result<()> {
     for rows in rows.chunks(ROWS) {
         channel.send(&Item::Rows(rows.to_vec()), None).await?;
@@ -84,7 +83,7 @@ pub(super) async fn send(
 
 /// Tells that there is nothing.
 pub(in crate::pinholes) async fn leave_nothing(channel: &Channel) -> io::Result<()> {
-    send(channel, &[], &[], &[]).await
+    send(channel, &[], &[], []).await
 }
 
 impl Estate {

@@ -36,6 +36,14 @@ use std::{
 
 use tokio::{sync::watch, task::JoinSet};
 
+use self::{
+    acceptor::Acceptor,
+    host::Link,
+    locks::{Inherited, Locks, Nothing},
+    store::KernelStore,
+    table::{Table, Timing},
+    upkeep::{Situation, Upkeep},
+};
 pub use self::{
     acceptor::AcceptorError,
     attach::{AttachError, Locked, Mode},
@@ -47,14 +55,6 @@ pub use self::{
     object::{GuardSettings, Object, ObjectError, Settings, TraceSettings, TracedServer},
     shared_ports::{Set, SharedPorts},
     trace::{End, Moment, Timeline, TraceError, Tracer},
-};
-use self::{
-    acceptor::Acceptors,
-    host::Link,
-    locks::{Inherited, Locks, Nothing},
-    store::KernelStore,
-    table::{Table, Timing},
-    upkeep::{Situation, Upkeep},
 };
 pub(in crate::pinholes) use self::{clock::monotonic_ns, estate::leave_nothing, table::Hole};
 use crate::{
@@ -71,7 +71,7 @@ pub(in crate::pinholes) struct Kernel {
 
 /// What goes when another process takes over.
 struct Half {
-    acceptors: Acceptors,
+    acceptor: Arc<Acceptor>,
     /// Logging, housekeeping; end with this.
     _tasks: JoinSet<()>,
     /// Detached when dropped, after the tasks.
@@ -152,8 +152,10 @@ impl Prepared {
             missed: None,
         }));
         tasks.spawn(follow(Arc::downgrade(&programs), changes));
+        let acceptor = Acceptor::new(sockets);
+        table.attend(Arc::clone(&acceptor));
         let half = Half {
-            acceptors: Acceptors::new(sockets),
+            acceptor,
             _tasks: tasks,
             programs,
         };
@@ -216,8 +218,8 @@ impl Kernel {
 
     /// Accepts data connections from here on.
     pub(in crate::pinholes) async fn accept(&self) {
-        if let Some(half) = &mut *self.half.lock().await {
-            half.acceptors.start(&self.table);
+        if let Some(half) = &*self.half.lock().await {
+            half.acceptor.start();
         }
     }
 
@@ -233,10 +235,10 @@ impl Kernel {
         let Some(half) = &mut *half else {
             return Err(io::Error::other("another process has taken over"));
         };
-        half.acceptors.stop().await;
+        half.acceptor.stop();
         let rows = self.table.leave();
         let locks = half.leave()?;
-        estate::send(channel, &rows, &locks, half.acceptors.sockets()).await
+        estate::send(channel, &rows, &locks, half.acceptor.sockets()).await
     }
 
     /// The other process has not taken over, and is gone: goes on as before.
@@ -244,8 +246,7 @@ impl Kernel {
         if let Some(half) = &mut *self.half.lock().await {
             half.stay();
             self.table.stay();
-            half.acceptors.stop().await;
-            half.acceptors.start(&self.table);
+            half.acceptor.start();
         }
     }
 
@@ -255,8 +256,12 @@ impl Kernel {
         &self,
         channel: Arc<Channel>,
     ) -> impl Future<Output = ()> + Send + use<> {
+        let half = self.half.lock().await.take();
+        if let Some(half) = &half {
+            half.acceptor.end();
+        }
         let work = self.table.hand(channel);
-        drop(self.half.lock().await.take());
+        drop(half);
         work
     }
 
@@ -314,7 +319,7 @@ fn lock(programs: &Mutex<Programs>) -> MutexGuard<'_, Programs> {
 }
 
 /// Locks the interfaces that come up later. Until then a data connection by one of them needs its
-/// pinhole all the same, because `steer` does; a second one may get as far as the acceptor.
+/// pinhole all the same, because `steer` does; a second one may get as far as the socket.
 async fn follow(programs: Weak<Mutex<Programs>>, mut changes: watch::Receiver<Vec<Link>>) {
     while changes.changed().await.is_ok() {
         let links = changes.borrow_and_update().clone();

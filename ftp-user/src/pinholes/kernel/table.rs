@@ -8,6 +8,7 @@ use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
     fmt, io,
     net::{IpAddr, TcpStream},
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -19,7 +20,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::successor::Successor;
+use super::{acceptor::Acceptor, successor::Successor};
 use crate::{
     config::PortSet,
     pinholes::{AcceptError, OpenError, SessionId},
@@ -69,7 +70,7 @@ enum NotOpened {
     Refused(OpenError),
 }
 
-/// How long a connection may take from its SYN to its acceptor.
+/// How long a connection may take from its SYN to its session.
 const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
 /// How long things last.
@@ -95,6 +96,8 @@ pub(super) struct Table {
 
 struct Inner {
     keeper: Keeper,
+    /// Where connections arrive, while that is this process.
+    acceptor: Option<Arc<Acceptor>>,
     released: Arc<Notify>,
     next_id: u64,
     waiting: HashMap<PinholeKey, Waiting>,
@@ -148,6 +151,7 @@ impl Table {
             clients: HashMap::new(),
             deadlines: VecDeque::new(),
             given_up: HashMap::new(),
+            acceptor: None,
         };
         Arc::new(Self {
             ports,
@@ -209,6 +213,11 @@ impl Table {
         }
     }
 
+    /// Sessions get their connections from there.
+    pub(super) fn attend(&self, acceptor: Arc<Acceptor>) {
+        self.lock().acceptor = Some(acceptor);
+    }
+
     /// Hands an accepted connection to the session that waits for it. Its pinhole is gone when
     /// this returns. Gives the connection back where no pinhole waits (any more) for it.
     pub(super) fn deliver(&self, tuple: &Tuple, connection: TcpStream) -> Result<(), TcpStream> {
@@ -220,9 +229,14 @@ impl Table {
         }
     }
 
-    /// Closes every pinhole past its deadline. The kernel admits nobody from the deadline on by
-    /// itself; this frees the row and the client's port.
+    /// Refuses connections that no session will ask for, and closes every pinhole past its deadline.
+    /// The kernel admits nobody from the deadline on by itself; this frees the row and the client's
+    /// port.
     pub(super) fn sweep(&self, now: Instant) {
+        // First, for those that came in time.
+        if let Some(acceptor) = self.acceptor() {
+            acceptor.deliver_all(self);
+        }
         let mut inner = self.lock();
         inner
             .given_up
@@ -334,6 +348,10 @@ impl Table {
         })
     }
 
+    fn acceptor(&self) -> Option<Arc<Acceptor>> {
+        self.lock().acceptor.clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // No code below panics halfway through a change; and closing must go on in any case.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -347,24 +365,35 @@ impl Inner {
         id
     }
 
-    /// A key of this client that no pinhole has: a random port, or the next free one after it; one
-    /// that was given up just now only if there is no other.
+    /// A key of this client that no pinhole has: of a random port, or of the next one after it that is
+    /// free. One that was given up just now only if a few others are no better.
     fn free_key(&self, ports: &PortSet, client: Address, server: Address) -> Option<PinholeKey> {
-        let start = rand::rng().random_range(0..ports.len().max(1));
-        let mut free = (0..ports.len())
-            .filter_map(|step| ports.nth((start + step) % ports.len()))
-            .map(|port| PinholeKey {
+        /// Each by itself, for what is given up lies spread; then what lies side by side.
+        const AT_RANDOM: usize = 8;
+        const IN_A_ROW: usize = 64;
+
+        let count = ports.len();
+        let key = |place: usize| {
+            ports.nth(place % count).map(|port| PinholeKey {
                 client,
                 server,
                 port_be: port.to_be(),
                 zero: 0,
             })
-            .filter(|key| !self.waiting.contains_key(key));
-        let first = free.next()?;
+        };
+        let is_free = |key: &PinholeKey| !self.waiting.contains_key(key);
         let is_fresh = |key: &PinholeKey| !self.given_up.contains_key(key);
+        let place = || rand::rng().random_range(0..count.max(1));
+        let mut at_random = (0..AT_RANDOM).filter_map(|_| key(place()));
+        if let Some(key) = at_random.find(|key| is_free(key) && is_fresh(key)) {
+            return Some(key);
+        }
+        let start = place();
+        let mut in_a_row = (start..start + count).filter_map(key).filter(is_free);
+        let first = in_a_row.next()?;
         match is_fresh(&first) {
             true => Some(first),
-            false => Some(free.find(is_fresh).unwrap_or(first)),
+            false => Some(in_a_row.take(IN_A_ROW).find(is_fresh).unwrap_or(first)),
         }
     }
 
@@ -431,11 +460,33 @@ impl Hole {
 
     /// The client's connection, or an error at the deadline.
     pub(in crate::pinholes) async fn accept(&mut self) -> Result<TcpStream, AcceptError> {
-        match timeout_at(self.deadline, &mut self.connection).await {
+        let server = IpAddr::from(self.key.server);
+        let acceptor = self.table.acceptor();
+        if let Some(acceptor) = &acceptor {
+            acceptor.deliver(&self.table, server, &self.connection);
+        }
+        let listen = async {
+            if let Some(acceptor) = &acceptor {
+                acceptor.listen(&self.table, server).await;
+            }
+        };
+        let connection = timeout_at(self.deadline, &mut self.connection);
+        match until(connection, listen).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(_)) | Err(_) => Err(AcceptError::Deadline(self.table.timing.connect)),
         }
     }
+}
+
+/// Waits for `wanted`, and does `work` meanwhile.
+async fn until<T>(wanted: impl Future<Output = T>, work: impl Future<Output = ()>) -> T {
+    let mut wanted = pin!(wanted);
+    tokio::select! {
+        biased;
+        wanted = &mut wanted => return wanted,
+        () = work => {}
+    }
+    wanted.await
 }
 
 impl Drop for Hole {
@@ -451,8 +502,13 @@ impl Drop for Hole {
             }
             Keeper::Successor(successor) => successor.close(self.id),
         };
+        let acceptor = inner.acceptor.clone();
         drop(inner);
         if waited {
+            // Its connection may have come already: it is refused now, not by whoever accepts next.
+            if let Some(acceptor) = acceptor {
+                acceptor.deliver(&self.table, self.key.server.into(), &self.connection);
+            }
             tracing::debug!(port = self.port(), "pinhole closed");
         }
     }

@@ -74,6 +74,7 @@ impl Table {
             successor.forget(id);
         }
         inner.keeper = Keeper::Successor(successor);
+        inner.acceptor = None;
         inner.per_port.clear();
         inner.clients.clear();
         inner.deadlines.clear();

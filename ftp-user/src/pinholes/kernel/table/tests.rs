@@ -2,6 +2,8 @@
 
 use std::{collections::HashSet, net::TcpListener, sync::mpsc};
 
+mod arrivals;
+
 use super::super::{estate::Row, predecessor};
 use super::*;
 use crate::channel::Channel;
