@@ -5,12 +5,13 @@
 //! before they are connected to the moment after, by their address in the kernel. For those that are
 //! older than the tracepoint userspace vouches.
 
-use core::intrinsics::{AtomicOrdering::SeqCst, atomic_xadd};
-
 use aya_ebpf::bindings::BPF_NOEXIST;
 use ftp_ebpf::abi::control_count;
 
-use crate::guard_maps::{CONTROL_COUNT, CONTROL_SOCKETS};
+use crate::{
+    atomic,
+    guard_maps::{CONTROL_COUNT, CONTROL_SOCKETS},
+};
 
 const EEXIST: i32 = 17;
 
@@ -51,7 +52,7 @@ fn counted(which: u32) -> u32 {
 #[inline(always)]
 fn add(by: u32) {
     if let Some(count) = CONTROL_COUNT.get_ptr_mut(control_count::SEEN) {
-        // SAFETY: a value of the map, aligned and mapped while the program runs.
-        unsafe { atomic_xadd::<u32, u32, { SeqCst }>(count, by) };
+        // SAFETY: a value of the map.
+        unsafe { atomic::add(count, by) };
     }
 }

@@ -2,10 +2,7 @@
 //! an FTP server's data port, before the server can name it, and takes it away when its connection
 //! has come or its listener goes. Whose it is decides `guard.rs` in the library.
 
-use core::{
-    intrinsics::{AtomicOrdering::SeqCst, atomic_and, atomic_or, atomic_xadd},
-    ptr,
-};
+use core::ptr;
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
@@ -20,7 +17,7 @@ use ftp_ebpf::{
 };
 
 use crate::{
-    control_connections,
+    atomic, control_connections,
     guard_maps::{DATA_PORT_COUNTS, DATA_PORTS, LAST_READ, RANGE, SEEDED, TALLIES, has_port},
     maps::{CLIENT_MASK_V4, CLIENT_MASK_V6, PINHOLES, PORTS},
     report, sockets,
@@ -116,7 +113,8 @@ fn settle(socket: u64, listener: &Listener, key: &PinholeKey, session: u64, tall
     };
     if DATA_PORTS.insert(socket, data, 0).is_ok() {
         if let Some(count) = DATA_PORT_COUNTS.get_ptr_mut(port.into()) {
-            add(count, 1);
+            // SAFETY: a value of the map.
+            unsafe { atomic::add(count, 1) };
         }
         set_port(port, true);
     }
@@ -142,7 +140,8 @@ pub(crate) fn closed(socket: u64, place: DataPort) {
     remove_row(&data.key, data.session);
     let port = data.port;
     if let Some(count) = DATA_PORT_COUNTS.get_ptr_mut(port.into())
-        && add(count, u32::MAX) == 1
+        // SAFETY: a value of the map.
+        && unsafe { atomic::add(count, u32::MAX) } == 1
     {
         set_port(port, false);
         // Another socket may have begun to listen in between, and set what was just cleared.
@@ -250,13 +249,16 @@ fn set_port(port: u16, open: bool) {
             ptr::addr_of_mut!((*ports).waiting).cast::<u64>().add(index),
         )
     };
-    if open {
-        set(guarded, bit);
-        set(waiting, bit);
-    } else {
-        clear(waiting, bit);
-        if !has_port(&RANGE, port) {
-            clear(guarded, bit);
+    // SAFETY: words of the map's only value.
+    unsafe {
+        if open {
+            atomic::set(guarded, bit);
+            atomic::set(waiting, bit);
+        } else {
+            atomic::clear(waiting, bit);
+            if !has_port(&RANGE, port) {
+                atomic::clear(guarded, bit);
+            }
         }
     }
 }
@@ -283,23 +285,4 @@ fn count(tally: Tally) {
         // SAFETY: this CPU's own slot of the map.
         unsafe { *count += 1 };
     }
-}
-
-/// Adds, and returns what was there before.
-#[inline(always)]
-fn add(value: *mut u32, by: u32) -> u32 {
-    // SAFETY: callers pass a value of a map, aligned and mapped while the program runs.
-    unsafe { atomic_xadd::<u32, u32, { SeqCst }>(value, by) }
-}
-
-#[inline(always)]
-fn set(word: *mut u64, bit: u64) {
-    // SAFETY: as for `add`.
-    unsafe { atomic_or::<u64, u64, { SeqCst }>(word, bit) };
-}
-
-#[inline(always)]
-fn clear(word: *mut u64, bit: u64) {
-    // SAFETY: as for `add`.
-    unsafe { atomic_and::<u64, u64, { SeqCst }>(word, !bit) };
 }

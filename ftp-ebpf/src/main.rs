@@ -9,6 +9,7 @@
     reason = "the only way to a compare-and-swap on this target"
 )]
 
+mod atomic;
 mod control_connections;
 mod data_ports;
 mod frame;

@@ -9,10 +9,7 @@ use aya_ebpf::{
     macros::tracepoint,
     programs::TracePointContext,
 };
-use core::{
-    intrinsics::{AtomicOrdering::SeqCst, atomic_xadd},
-    ptr,
-};
+use core::ptr;
 use ftp_ebpf::{
     abi::{Opening, Pinhole, PinholeKey, Transfer, Tuple},
     guard::Found,
@@ -20,7 +17,7 @@ use ftp_ebpf::{
 };
 
 use crate::{
-    sockets,
+    atomic, sockets,
     trace_maps::{AWAITED, FOLLOWED, LOST, OPENING, SERVER, SERVER_TABLE, STEPS},
     tracepoints::{IPPROTO_TCP, SocketRecord, StateChange, tuple_of},
 };
@@ -248,8 +245,8 @@ fn tell<T: 'static>(record: T) {
 #[inline(always)]
 fn lose() {
     if let Some(lost) = LOST.get_ptr_mut(0) {
-        // SAFETY: a value of the map, aligned.
-        unsafe { atomic_xadd::<u64, u64, { SeqCst }>(lost, 1) };
+        // SAFETY: a value of the map.
+        unsafe { atomic::count(lost) };
     }
 }
 

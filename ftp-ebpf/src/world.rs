@@ -14,6 +14,7 @@ use ftp_ebpf::{
     decide::{Socket, World},
 };
 
+use crate::atomic;
 use crate::guard_maps::PEERS;
 use crate::maps::{CLIENT_MASK_V4, CLIENT_MASK_V6, ESTABLISHED, LOCAL_ADDRESSES, PINHOLES, PORTS};
 
@@ -193,11 +194,9 @@ fn lookup<T>(ctx: *mut c_void, ends: &mut T) -> *mut bpf_sock {
 
 #[inline(always)]
 fn compare_and_swap(row: *mut Pinhole, old: Claim, new: Claim) -> bool {
-    use core::intrinsics::{AtomicOrdering::SeqCst, atomic_cxchg};
     // SAFETY: the row stays mapped while the program runs, and the claim is an aligned u64.
-    let (_, swapped) = unsafe {
+    unsafe {
         let claim = ptr::addr_of_mut!((*row).claim).cast::<u64>();
-        atomic_cxchg::<u64, { SeqCst }, { SeqCst }>(claim, old.0, new.0)
-    };
-    swapped
+        atomic::compare_and_swap(claim, old.0, new.0)
+    }
 }

@@ -1,5 +1,5 @@
-//! What only the guard's maps hold: the kernel's layout, and sockets that listen for data
-//! connections.
+//! What only the guard's maps hold: the kernel's layout, sockets that listen for data connections,
+//! and how many control connections there are.
 
 use super::{Address, PinholeKey};
 
@@ -74,22 +74,13 @@ pub struct DataPort {
     pub port: u32,
 }
 
-#[cfg(feature = "user")]
-mod pod {
-    //! aya copies these to and from the kernel byte by byte.
-    use super::{Data, DataPort, Layout};
-
-    // SAFETY: repr(C), integers only, and no padding (asserted below), so every byte is
-    // initialised and every bit pattern is a value.
-    unsafe impl aya::Pod for Layout {}
-    // SAFETY: as above.
-    unsafe impl aya::Pod for Data {}
-    // SAFETY: as above.
-    unsafe impl aya::Pod for DataPort {}
+/// What is at which index of [`map::CONTROL_COUNT`](super::map::CONTROL_COUNT). Where all is 0, no process has a control
+/// connection.
+pub mod control_count {
+    /// Those in [`map::CONTROL_SOCKETS`](super::super::map::CONTROL_SOCKETS), kept by the kernel half.
+    pub const SEEN: u32 = 0;
+    /// 1 while there may be some that began before the guard, kept by userspace.
+    pub const OLDER: u32 = 1;
+    /// How many there are.
+    pub const ENTRIES: u32 = 2;
 }
-
-const _: () = {
-    assert!(size_of::<Layout>() == 20 * 4);
-    assert!(size_of::<Data>() == 48);
-    assert!(size_of::<DataPort>() == 20);
-};

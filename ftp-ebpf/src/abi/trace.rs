@@ -47,20 +47,3 @@ pub struct Transfer {
     /// One of the two ends closed.
     pub ended_ns: u64,
 }
-
-#[cfg(feature = "user")]
-mod pod {
-    //! Userspace takes these out of a ring buffer byte by byte.
-    use super::{Opening, Transfer};
-
-    // SAFETY: repr(C), integers only, and no padding (asserted below), so every byte is
-    // initialised and every bit pattern is a value.
-    unsafe impl aya::Pod for Opening {}
-    // SAFETY: as above.
-    unsafe impl aya::Pod for Transfer {}
-}
-
-const _: () = {
-    assert!(size_of::<Opening>() == 56);
-    assert!(size_of::<Transfer>() == 104);
-};
