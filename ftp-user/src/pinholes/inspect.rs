@@ -1,25 +1,32 @@
 //! A running daemon's pinholes and counters, read from the kernel by whoever may: the daemon needs
-//! no socket for it. Which programs are the daemon's tells `/proc/PID/fdinfo` (kernel/bpf/syscall.c,
-//! `bpf_prog_show_fdinfo`), and which maps are theirs the kernel.
+//! no socket for it.
+
+mod guard;
+mod process;
 
 use std::{
-    collections::{BTreeMap, HashSet},
-    fs, io,
+    collections::BTreeMap,
+    io,
     net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use aya::{
-    maps::{Array, HashMap, IterableMap as _, Map, MapData, MapError, MapInfo, PerCpuArray},
-    programs::{ProgramError, ProgramInfo, loaded_programs},
+    maps::{HashMap, IterableMap as _, Map, MapData, MapError, PerCpuArray},
+    programs::ProgramError,
 };
 use ftp_ebpf::{
-    abi::{Data, Pinhole, PinholeKey, Ports, control_count, map, policy, program},
-    guard::Tally,
+    abi::{Pinhole, PinholeKey, map, program},
     reason::Reason,
 };
 
+use self::guard::GuardTables;
+pub(in crate::pinholes) use self::process::{Maps, Programs};
+pub use self::{
+    guard::{Controls, Listener},
+    process::processes,
+};
 use super::kernel::pinned_layouts;
 
 /// One kernel half's tables: a daemon's, or those that a guard has left at work.
@@ -27,36 +34,6 @@ pub struct Tables {
     pinholes: HashMap<MapData, PinholeKey, Pinhole>,
     counters: PerCpuArray<MapData, u64>,
     guard: Option<GuardTables>,
-}
-
-/// What a guard has beside.
-struct GuardTables {
-    data_ports: HashMap<MapData, u64, Data>,
-    tallies: PerCpuArray<MapData, u64>,
-    control_count: Array<MapData, u32>,
-    ports: Array<MapData, Ports>,
-}
-
-/// How many control connections a guard knows of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Controls {
-    /// Those that it has seen begin and not end.
-    pub seen: u32,
-    /// There may be others, which began before it.
-    pub older: bool,
-}
-
-/// A port that is guarded because a server listens on it for data.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listener {
-    /// The port.
-    pub port: u16,
-    /// What became of it, by the name of its [`Tally`].
-    pub outcome: &'static str,
-    /// Who may come; none where it is shut, or open to every client with a control connection.
-    pub client: Option<IpAddr>,
-    /// Its pinhole still waits: no connection has come by it.
-    pub waits: bool,
 }
 
 /// A pinhole that waits.
@@ -138,17 +115,13 @@ impl Tables {
     ///
     /// As for [`Tables::of_process`]; none at all is no error.
     pub fn all_of_process(pid: u32) -> Result<Vec<Self>, InspectError> {
-        let held = programs_of(pid)?;
-        let named = |name: &'static str| {
-            let programs = held.iter();
-            programs.filter(move |program| program.name_as_str() == Some(name))
-        };
-        named(program::XDP_ADMIT)
+        let held = Programs::of(pid)?;
+        held.named(program::XDP_ADMIT)
             .map(|lock| {
                 let maps = Maps::of(lock)?;
                 // The guard of that lock works on the same table.
                 let mut guard = None;
-                for candidate in named(program::GUARD_STATE) {
+                for candidate in held.named(program::GUARD_STATE) {
                     let candidate = Maps::of(candidate)?;
                     if candidate.id(map::PINHOLES) == maps.id(map::PINHOLES) {
                         guard = Some(candidate);
@@ -215,88 +188,6 @@ impl Tables {
         Ok(info.map_err(refused(map::PINHOLES))?.id())
     }
 
-    /// The ports that a guard shuts because a server listens on them, by number; `None` where there
-    /// is no guard.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's.
-    pub fn listeners(&self) -> Result<Option<Vec<Listener>>, InspectError> {
-        let Some(guard) = &self.guard else {
-            return Ok(None);
-        };
-        let mut listeners = Vec::new();
-        for found in guard.data_ports.iter() {
-            let (_, data) = found.map_err(refused(map::DATA_PORTS))?;
-            let tally = Tally::from_number(data.tally.into());
-            let (tally, outcome) = tally.unwrap_or((Tally::NoControl, "unknown"));
-            let waits = match self.pinholes.get(&data.key, 0) {
-                Ok(row) => row.session == data.session,
-                Err(MapError::KeyNotFound) => false,
-                Err(source) => return Err(refused(map::PINHOLES)(source)),
-            };
-            listeners.push(Listener {
-                port: data.port,
-                outcome,
-                client: (tally == Tally::Opened).then(|| data.key.client.into()),
-                waits,
-            });
-        }
-        listeners.sort_by_key(|listener| listener.port);
-        Ok(Some(listeners))
-    }
-
-    /// Whether a guard drops nothing; `None` where there is no guard.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's.
-    pub fn is_dry_run(&self) -> Result<Option<bool>, InspectError> {
-        let Some(guard) = &self.guard else {
-            return Ok(None);
-        };
-        let ports = guard.ports.get(&0, 0).map_err(refused(map::PORTS))?;
-        Ok(Some(ports.policy & policy::DRY_RUN != 0))
-    }
-
-    /// How many control connections the guard knows of; `None` where there is no guard.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's.
-    pub fn controls(&self) -> Result<Option<Controls>, InspectError> {
-        let Some(guard) = &self.guard else {
-            return Ok(None);
-        };
-        let count = |which| {
-            let count = guard.control_count.get(&which, 0);
-            count.map_err(refused(map::CONTROL_COUNT))
-        };
-        Ok(Some(Controls {
-            seen: count(control_count::SEEN)?,
-            older: count(control_count::OLDER)? != 0,
-        }))
-    }
-
-    /// How many data ports had which outcome, over all CPUs, by the name of its [`Tally`]; `None`
-    /// where there is no guard.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's.
-    pub fn tallies(&self) -> Result<Option<BTreeMap<&'static str, u64>>, InspectError> {
-        let Some(guard) = &self.guard else {
-            return Ok(None);
-        };
-        let mut tallies = BTreeMap::new();
-        for (tally, name) in Tally::ALL {
-            let values = guard.tallies.get(&(tally as u32), 0);
-            let values = values.map_err(refused(map::TALLIES))?;
-            tallies.insert(name, values.iter().sum());
-        }
-        Ok(Some(tallies))
-    }
-
     /// Every pinhole that waits. Those that open or close meanwhile may be missing or listed.
     ///
     /// # Errors
@@ -344,109 +235,9 @@ impl Tables {
     }
 }
 
-impl GuardTables {
-    fn open(
-        open: impl Fn(&'static str) -> Result<MapData, InspectError>,
-    ) -> Result<Self, InspectError> {
-        Ok(Self {
-            data_ports: Map::HashMap(open(map::DATA_PORTS)?)
-                .try_into()
-                .map_err(refused(map::DATA_PORTS))?,
-            tallies: Map::PerCpuArray(open(map::TALLIES)?)
-                .try_into()
-                .map_err(refused(map::TALLIES))?,
-            control_count: Map::Array(open(map::CONTROL_COUNT)?)
-                .try_into()
-                .map_err(refused(map::CONTROL_COUNT))?,
-            ports: Map::Array(open(map::PORTS)?)
-                .try_into()
-                .map_err(refused(map::PORTS))?,
-        })
-    }
-}
-
 fn refused(map: &'static str) -> impl Fn(MapError) -> InspectError {
     move |source| InspectError::Map {
         map,
         source: Box::new(source),
     }
-}
-
-/// The maps that a program works on: name (the kernel keeps 15 bytes of it) and number.
-pub(in crate::pinholes) struct Maps(Vec<(String, u32)>);
-
-impl Maps {
-    pub(in crate::pinholes) fn of(program: &ProgramInfo) -> Result<Self, InspectError> {
-        let ids = program.map_ids().map_err(|source| InspectError::Program {
-            source: Box::new(source),
-        })?;
-        let named = ids.unwrap_or_default().into_iter().filter_map(|id| {
-            let info = MapInfo::from_id(id).ok()?;
-            Some((info.name_as_str()?.to_owned(), id))
-        });
-        Ok(Self(named.collect()))
-    }
-
-    pub(in crate::pinholes) fn id(&self, map: &str) -> Option<u32> {
-        let mut maps = self.0.iter();
-        maps.find_map(|(name, id)| (name == map).then_some(*id))
-    }
-}
-
-/// Every process of this program's name, whatever it does.
-///
-/// # Errors
-///
-/// `/proc` cannot be read.
-pub fn processes() -> Result<Vec<u32>, InspectError> {
-    /// As `/proc/PID/comm` has it.
-    const PROGRAM: &str = "pinhole";
-    let path = Path::new("/proc");
-    let refused = |source| InspectError::Process {
-        path: path.to_owned(),
-        source,
-    };
-    let mut found = Vec::new();
-    for entry in fs::read_dir(path).map_err(refused)? {
-        let entry = entry.map_err(refused)?;
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
-            continue;
-        };
-        let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-        if name.trim() == PROGRAM {
-            found.push(pid);
-        }
-    }
-    Ok(found)
-}
-
-/// The programs that a process holds.
-pub(in crate::pinholes) fn programs_of(pid: u32) -> Result<Vec<ProgramInfo>, InspectError> {
-    let path = Path::new("/proc").join(pid.to_string()).join("fdinfo");
-    let entries = fs::read_dir(&path).map_err(|source| InspectError::Process {
-        path: path.clone(),
-        source,
-    })?;
-    let held: HashSet<u32> = entries
-        .flatten()
-        .filter_map(|entry| fs::read_to_string(entry.path()).ok())
-        .filter(|info| !info.contains("link_id:"))
-        .filter_map(|info| {
-            let id = info
-                .lines()
-                .find_map(|line| line.strip_prefix("prog_id:"))?;
-            id.trim().parse().ok()
-        })
-        .collect();
-    if held.is_empty() {
-        return Ok(Vec::new());
-    }
-    let loaded = loaded_programs().filter_map(Result::ok);
-    Ok(loaded
-        .filter(|program| held.contains(&program.id()))
-        .collect())
 }

@@ -1,18 +1,25 @@
-//! Which interfaces get a lock, and of which kind. Choosing is pure; [`lock`] does it.
+//! A lock is attached to an interface: XDP, native or generic, or tcx. Which it is to be, `choice`
+//! says.
 
-use std::{fmt, io, net::SocketAddr};
+mod choice;
+mod error;
+
+use std::{fmt, io};
 
 use aya::programs::loaded_programs;
 use ftp_ebpf::packet::LinkLayer;
 use serde::{Deserialize, Serialize};
 
+use self::choice::choose;
+pub(super) use self::choice::{all_there, select};
+pub use self::error::AttachError;
 use super::{
     bpf_link::{BpfLink, Hook},
     explain::{self, StartError},
     host::Link,
-    object::{Object, ObjectError},
+    object::Object,
 };
-use crate::config::{Attach, Interfaces};
+use crate::config::Attach;
 
 /// How a lock is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -57,80 +64,6 @@ impl fmt::Display for Locked {
     }
 }
 
-/// Why an interface could not be locked.
-#[derive(Debug, thiserror::Error)]
-pub enum AttachError {
-    /// Named, but not there.
-    #[error("there is no interface `{name}` here: this host has {present}")]
-    NoInterface {
-        /// As named in the configuration.
-        name: String,
-        /// Those that exist.
-        present: String,
-    },
-    /// Its packets have headers that no lock here reads.
-    #[error(
-        "interface `{name}` carries packets {}: leave it out of `enforce.interfaces`. Whoever \
-         comes in there is not held off",
-        if *needs_tcx {
-            "without Ethernet headers, which only tcx (Linux 6.6) can lock"
-        } else {
-            "that begin neither with an Ethernet nor with an IP header"
-        }
-    )]
-    Unreadable {
-        /// Its name.
-        name: String,
-        /// Begins with the IP header, which only tcx can be told.
-        needs_tcx: bool,
-    },
-    /// XDP takes one program an interface.
-    #[error(
-        "interface `{name}` already runs {program}, and takes only one XDP program: \
-         detach that, or set `enforce.attach = \"tcx\"` (`--attach tcx`), which runs beside it"
-    )]
-    Occupied {
-        /// Its name.
-        name: String,
-        /// The program that is there.
-        program: String,
-    },
-    /// The driver has no XDP, or not with its present settings (MTU, queues).
-    #[error(
-        "the driver of interface `{name}` refuses native XDP ({source}): set \
-         `enforce.attach = \"tcx\"` or `\"generic\"`"
-    )]
-    NoNative {
-        /// Its name.
-        name: String,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-    /// tcx came with Linux 6.6. The older clsact would do, but outlives the daemon: a crash would
-    /// leave the lock behind.
-    #[error(
-        "interface `{name}` cannot have a tcx lock before Linux 6.6: set \
-         `enforce.attach = \"generic\"` or `\"native\"`"
-    )]
-    NoTcx {
-        /// Its name.
-        name: String,
-    },
-    /// Anything else.
-    #[error("cannot attach {mode} to interface `{name}`")]
-    Refused {
-        /// Its name.
-        name: String,
-        /// What was tried.
-        mode: Mode,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-    /// A fault of the build.
-    #[error(transparent)]
-    Object(#[from] ObjectError),
-}
-
 /// A lock's link: the kernel detaches it when this is dropped, unless it is pinned.
 pub(super) struct Attached {
     pub(super) index: u32,
@@ -154,76 +87,6 @@ impl Attached {
 
 /// The link of an earlier lock of that kind on the interface with that number, to be taken over.
 pub(super) type Predecessor<'a> = dyn Fn(u32, Mode) -> Option<BpfLink> + 'a;
-
-/// Whether every interface that is named is there.
-pub(super) fn all_there(links: &[Link], wanted: &Interfaces) -> Result<(), AttachError> {
-    let Interfaces::Named(names) = wanted else {
-        return Ok(());
-    };
-    let missing = |name: &&String| !links.iter().any(|link| link.name == **name);
-    match names.iter().find(missing) {
-        None => Ok(()),
-        Some(missing) => {
-            let names: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();
-            Err(AttachError::NoInterface {
-                name: missing.clone(),
-                present: names.join(", "),
-            })
-        }
-    }
-}
-
-/// The interfaces to lock: those named, or by themselves those that a control connection, and so
-/// its data connections, can come in by.
-pub(super) fn select<'a>(
-    links: &'a [Link],
-    wanted: &Interfaces,
-    listen: &[SocketAddr],
-) -> impl Iterator<Item = &'a Link> {
-    links.iter().filter(move |link| match wanted {
-        Interfaces::Named(names) => names.contains(&link.name),
-        Interfaces::Auto => link.up && listen.iter().any(|address| reaches(link, address)),
-    })
-}
-
-fn reaches(link: &Link, listen: &SocketAddr) -> bool {
-    if listen.ip().is_unspecified() {
-        !link.loopback && !link.addresses.is_empty()
-    } else if listen.ip().is_loopback() {
-        link.loopback
-    } else {
-        link.addresses.contains(&listen.ip())
-    }
-}
-
-/// What to attach first, and why; `true` where another mode may be tried if the driver refuses.
-fn choose(link: &Link, wanted: Attach, has_tcx: bool) -> (Mode, String, bool) {
-    let configured = || "as configured".to_owned();
-    let soft = if has_tcx { Mode::Tcx } else { Mode::Generic };
-    if link.layer == Some(LinkLayer::None) {
-        let why = "packets without Ethernet headers".to_owned();
-        return (Mode::Tcx, why, false);
-    }
-    match (wanted, &link.kind) {
-        (Attach::Native, _) => (Mode::Native, configured(), false),
-        (Attach::Generic, _) => (Mode::Generic, configured(), false),
-        (Attach::Tcx, _) => (Mode::Tcx, configured(), false),
-        (Attach::Auto, _) if link.loopback => (
-            soft,
-            "auto: loopback has no driver that XDP could run in".to_owned(),
-            false,
-        ),
-        (Attach::Auto, Some(kind)) => {
-            let why = format!("auto: native XDP on a {kind} interface would slow transfers down");
-            (soft, why, false)
-        }
-        (Attach::Auto, None) => (
-            Mode::Native,
-            "auto: hardware or virtio, drops before an skb exists".to_owned(),
-            true,
-        ),
-    }
-}
 
 /// Attaches the lock to one interface. With `mark`, traffic control runs behind native XDP, because
 /// only an skb can carry a firewall mark; and in place of generic XDP, which would read every
@@ -323,18 +186,6 @@ fn explain(link: &Link, mode: Mode, source: io::Error) -> AttachError {
     }
 }
 
-/// The first errno in an error and its causes.
-pub(super) fn errno_of(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            return error.raw_os_error();
-        }
-        cause = error.source();
-    }
-    None
-}
-
 fn occupant(link: &Link) -> String {
     let Some(id) = link.xdp_program else {
         return "an XDP program".to_owned();
@@ -345,82 +196,4 @@ fn occupant(link: &Link) -> String {
         .and_then(|program| program.name_as_str().map(str::to_owned))
         .unwrap_or_default();
     format!("the XDP program `{name}` (id {id})")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn link(name: &str, kind: Option<&str>, addresses: &[&str]) -> Link {
-        Link {
-            index: 1,
-            name: name.to_owned(),
-            layer: Some(LinkLayer::Ethernet),
-            loopback: name == "lo",
-            up: true,
-            kind: kind.map(str::to_owned),
-            bridge_port: false,
-            xdp_program: None,
-            addresses: addresses
-                .iter()
-                .map(|address| address.parse().unwrap())
-                .collect(),
-        }
-    }
-
-    fn tunnel() -> Link {
-        let mut tunnel = link("wg0", Some("wireguard"), &["10.9.0.1"]);
-        tunnel.layer = Some(LinkLayer::None);
-        tunnel
-    }
-
-    fn names(links: &[Link], listen: &str) -> Vec<String> {
-        let listen = [listen.parse().unwrap()];
-        let selected = select(links, &Interfaces::Auto, &listen);
-        selected.map(|link| link.name.clone()).collect()
-    }
-
-    #[test]
-    fn auto_locks_the_interfaces_that_clients_come_in_by() {
-        let mut down = link("eth9", None, &["192.0.2.9"]);
-        down.up = false;
-        let links = [
-            link("lo", None, &["127.0.0.1", "::1"]),
-            link("eth0", None, &["192.0.2.1"]),
-            link("eth1", None, &["198.51.100.1", "2001:db8::1"]),
-            link("port", Some("veth"), &[]),
-            down,
-            tunnel(),
-        ];
-        assert_eq!(names(&links, "[::]:21"), ["eth0", "eth1", "wg0"]);
-        assert_eq!(names(&links, "[2001:db8::1]:21"), ["eth1"]);
-        assert_eq!(names(&links, "127.0.0.1:2121"), ["lo"]);
-    }
-
-    #[test]
-    fn a_named_interface_must_be_there() {
-        let links = [link("eth0", None, &[]), tunnel()];
-        let named = |name: &str| Interfaces::Named(vec![name.to_owned()]);
-        let missing = all_there(&links, &named("eth1")).unwrap_err().to_string();
-        assert!(
-            missing.contains("`eth1`") && missing.contains("eth0, wg0"),
-            "{missing}"
-        );
-        all_there(&links, &named("wg0")).unwrap();
-        assert_eq!(select(&links, &named("eth0"), &[]).count(), 1);
-        assert_eq!(select(&links, &named("eth1"), &[]).count(), 0);
-    }
-
-    #[test]
-    fn auto_takes_native_on_hardware_and_tcx_elsewhere() {
-        let hardware = link("eth0", None, &[]);
-        let veth = link("veth0", Some("veth"), &[]);
-        let auto = |link: &Link, has_tcx| choose(link, Attach::Auto, has_tcx).0;
-        assert_eq!(auto(&hardware, true), Mode::Native);
-        assert_eq!(auto(&veth, true), Mode::Tcx);
-        assert_eq!(auto(&link("lo", None, &[]), true), Mode::Tcx);
-        assert_eq!(auto(&veth, false), Mode::Generic);
-        assert_eq!(choose(&veth, Attach::Native, true).0, Mode::Native);
-        assert_eq!(choose(&tunnel(), Attach::Native, true).0, Mode::Tcx);
-    }
 }

@@ -4,12 +4,7 @@ use std::io;
 
 use aya::{programs::ProgramError, util::KernelVersion};
 
-use super::{
-    acceptor::AcceptorError,
-    attach::{AttachError, errno_of},
-    host::HostError,
-    object::ObjectError,
-};
+use super::{acceptor::AcceptorError, attach::AttachError, host::HostError, object::ObjectError};
 
 /// The oldest kernel with everything that the programs use: XDP with more than one buffer.
 const OLDEST_KERNEL: (u8, u8) = (5, 18);
@@ -139,4 +134,16 @@ fn missing_capabilities() -> Vec<&'static str> {
     .into_iter()
     .filter_map(|(capability, name)| (!has.contains(capability)).then_some(name))
     .collect()
+}
+
+/// The first errno in an error and its causes.
+fn errno_of(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return error.raw_os_error();
+        }
+        cause = error.source();
+    }
+    None
 }

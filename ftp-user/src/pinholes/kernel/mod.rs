@@ -10,6 +10,7 @@ mod estate;
 mod events;
 mod explain;
 mod guard;
+mod half;
 mod host;
 mod layout;
 mod locks;
@@ -30,16 +31,16 @@ use std::{
     fs::File,
     io,
     net::{IpAddr, SocketAddr},
-    os::fd::{AsFd as _, OwnedFd},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::Arc,
 };
 
 use tokio::{sync::watch, task::JoinSet};
 
 use self::{
     acceptor::Acceptor,
+    half::Half,
     host::Link,
-    locks::{Inherited, Locks, Nothing},
+    locks::{Inherited, Locks},
     store::KernelStore,
     table::{Table, Timing},
     upkeep::{Situation, Upkeep},
@@ -67,25 +68,6 @@ use crate::{
 pub(in crate::pinholes) struct Kernel {
     table: Arc<Table>,
     half: tokio::sync::Mutex<Option<Half>>,
-}
-
-/// What goes when another process takes over.
-struct Half {
-    acceptor: Arc<Acceptor>,
-    /// Logging, housekeeping; end with this.
-    _tasks: JoinSet<()>,
-    /// Detached when dropped, after the tasks.
-    programs: Arc<Mutex<Programs>>,
-}
-
-/// Every program, and where they are attached.
-struct Programs {
-    object: Object,
-    locks: Locks,
-    /// Another process is taking the locks: none is added.
-    leaving: bool,
-    /// What the interfaces have become meanwhile.
-    missed: Option<Vec<Link>>,
 }
 
 impl fmt::Debug for Kernel {
@@ -145,20 +127,9 @@ impl Prepared {
         for locked in locks.locked() {
             tracing::info!("{locked}");
         }
-        let programs = Arc::new(Mutex::new(Programs {
-            object,
-            locks,
-            leaving: false,
-            missed: None,
-        }));
-        tasks.spawn(follow(Arc::downgrade(&programs), changes));
         let acceptor = Acceptor::new(sockets);
         table.attend(Arc::clone(&acceptor));
-        let half = Half {
-            acceptor,
-            _tasks: tasks,
-            programs,
-        };
+        let half = Half::new(object, locks, acceptor, tasks, changes);
         let kernel = Kernel {
             table,
             half: tokio::sync::Mutex::new(Some(half)),
@@ -274,69 +245,6 @@ impl Kernel {
         ports: Option<&PortSet>,
     ) -> Result<Hole, OpenError> {
         self.table.open(session, client, server, ports).await
-    }
-}
-
-impl Half {
-    /// Adds no lock from here on; copies of the links of those that there are.
-    fn leave(&self) -> io::Result<Vec<(u32, Mode, OwnedFd)>> {
-        let mut programs = lock(&self.programs);
-        programs.leaving = true;
-        let attached = programs.locks.attached();
-        let copies = attached.map(|lock| {
-            let link = lock.link.as_fd().try_clone_to_owned()?;
-            Ok((lock.index, lock.mode, link))
-        });
-        copies.collect()
-    }
-
-    /// Puts our programs back, where another process has put its own.
-    fn stay(&self) {
-        let mut programs = lock(&self.programs);
-        let Programs {
-            object,
-            locks,
-            leaving,
-            missed,
-        } = &mut *programs;
-        *leaving = false;
-        for attached in locks.attached() {
-            if let Err(error) = attached.put_back(object) {
-                tracing::error!(
-                    error = &error as &(dyn std::error::Error + 'static),
-                    "a lock cannot be put back"
-                );
-            }
-        }
-        if let Some(links) = missed.take() {
-            locks.follow(object, &links, &Nothing);
-        }
-    }
-}
-
-fn lock(programs: &Mutex<Programs>) -> MutexGuard<'_, Programs> {
-    programs.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Locks the interfaces that come up later. Until then a data connection by one of them needs its
-/// pinhole all the same, because `steer` does; a second one may get as far as the socket.
-async fn follow(programs: Weak<Mutex<Programs>>, mut changes: watch::Receiver<Vec<Link>>) {
-    while changes.changed().await.is_ok() {
-        let links = changes.borrow_and_update().clone();
-        let Some(programs) = programs.upgrade() else {
-            return;
-        };
-        let mut programs = lock(&programs);
-        let Programs {
-            object,
-            locks,
-            leaving,
-            missed,
-        } = &mut *programs;
-        match leaving {
-            true => *missed = Some(links),
-            false => locks.follow(object, &links, &Nothing),
-        }
     }
 }
 

@@ -1,25 +1,25 @@
-//! The eBPF object: loaded, its read-only settings set, its maps and programs handed out by type.
+//! The eBPF object: loaded, its read-only settings set, its programs handed out by type.
+
+mod error;
+mod maps;
+mod settings;
 
 use std::{
-    io,
-    num::NonZero,
     os::fd::{AsFd as _, BorrowedFd},
     path::Path,
 };
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf, SockMap},
-    pin::PinError,
     programs::{Program, ProgramError, SchedClassifier, SkLookup, TracePoint, Xdp},
 };
-use ftp_ebpf::{
-    abi::{self, Address, ClientMask, Data, DataPort, Layout, Pinhole, PinholeKey},
-    packet::LinkLayer,
-};
+use ftp_ebpf::{abi, packet::LinkLayer};
 
-use super::{attach::Mode, events, shared_ports::SharedPorts};
-use crate::config::Enforce;
+pub use self::{
+    error::ObjectError,
+    settings::{GuardSettings, Settings, TraceSettings, TracedServer},
+};
+use super::attach::Mode;
 
 /// Built by the build script from the `ftp-ebpf` package.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/pinhole-ebpf"));
@@ -27,127 +27,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/pi
 /// Bytes of a ring buffer that is not used: whole pages, of any size that there is.
 const SMALLEST_RING: u32 = 65_536;
 
-/// What is fixed when the programs are loaded.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// Which bits of a client's address must match.
-    pub client_mask: ClientMask,
-    /// Firewall mark on admitted packets; 0 for none.
-    pub mark: u32,
-    /// Rows that the table may have.
-    pub max_pinholes: u32,
-    /// Whether the programs log debug messages; when not, that code is not even loaded.
-    pub debug: bool,
-    /// Whether claims, and pinholes that the guard opens, wake the daemon, for the log.
-    pub tell_all: bool,
-    /// What the guard's programs have to know. With it they are loaded, in place of `steer`: a
-    /// server of its own has its own listeners.
-    pub guard: Option<GuardSettings>,
-}
-
-/// What is fixed when the guard's programs are loaded.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct GuardSettings {
-    /// Where the running kernel keeps what is read.
-    pub layout: Layout,
-    /// Inode number of the network namespace.
-    pub namespace: u32,
-}
-
-/// What is fixed when the programs of `pinhole trace` are loaded.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct TraceSettings {
-    /// Where the running kernel keeps what is read, and in which network namespace.
-    pub kernel: GuardSettings,
-    /// The server of our own that negotiates, if it is one and no guard.
-    pub server: Option<TracedServer>,
-}
-
-/// A server of our own that is followed.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct TracedServer {
-    /// Its process.
-    pub pid: u32,
-    /// Its descriptor of the table.
-    pub table: u32,
-}
-
-impl Settings {
-    /// What the configuration says, for a server of our own or for a guard.
-    pub fn of(enforce: &Enforce, guard: Option<GuardSettings>) -> Self {
-        Self {
-            client_mask: ClientMask::from_prefixes(
-                enforce.client_prefix_v4,
-                enforce.client_prefix_v6,
-            ),
-            mark: enforce.mark.map_or(0, NonZero::get),
-            max_pinholes: enforce.max_pinholes,
-            debug: tracing::enabled!(tracing::Level::TRACE),
-            tell_all: events::are_all_logged(),
-            guard,
-        }
-    }
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            client_mask: ClientMask::EXACT,
-            mark: 0,
-            max_pinholes: 131_072,
-            debug: false,
-            tell_all: false,
-            guard: None,
-        }
-    }
-}
-
 /// The loaded object. Dropping it detaches every program and frees every map.
 pub struct Object {
     ebpf: Ebpf,
-}
-
-/// Why the kernel half could not be loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum ObjectError {
-    /// The kernel refused a map or the object as a whole.
-    #[error("the kernel refused Pinhole's eBPF object")]
-    Load(#[source] Box<aya::EbpfError>),
-    /// The kernel refused a program.
-    #[error("the kernel refused the eBPF program `{program}`")]
-    Program {
-        /// Its name.
-        program: &'static str,
-        /// aya's account, with the verifier's log where there is one.
-        source: Box<ProgramError>,
-    },
-    /// A map could not be used.
-    #[error("cannot use the eBPF map `{map}`")]
-    Map {
-        /// Its name.
-        map: &'static str,
-        /// aya's account.
-        source: Box<MapError>,
-    },
-    /// A map could not be mapped into memory.
-    #[error("cannot map the eBPF map `{map}` into memory")]
-    Mmap {
-        /// Its name.
-        map: &'static str,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-    /// A map could not be pinned.
-    #[error("cannot pin the eBPF map `{map}`")]
-    Pin {
-        /// Its name.
-        map: String,
-        /// aya's account.
-        source: Box<PinError>,
-    },
-    /// The object that this binary carries lacks something: a fault of the build.
-    #[error("the eBPF object in this binary has no `{0}`: rebuild it with `cargo xtask build`")]
-    Missing(&'static str),
 }
 
 impl Object {
@@ -313,160 +195,9 @@ impl Object {
         self.program(name)
     }
 
-    /// What `pinhole trace` has seen.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Object::pinholes`].
-    pub fn steps(&mut self) -> Result<RingBuf<MapData>, ObjectError> {
-        self.take(abi::map::STEPS)
-    }
-
-    /// How much `pinhole trace` has missed.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Object::pinholes`].
-    pub fn lost(&mut self) -> Result<Array<MapData, u64>, ObjectError> {
-        self.take(abi::map::LOST)
-    }
-
-    /// The guard's ports that are shut in any case.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Object::pinholes`].
-    pub fn range(&mut self) -> Result<Array<MapData, u64>, ObjectError> {
-        self.take(abi::map::RANGE)
-    }
-
-    /// The guard's ports of control connections.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Object::pinholes`].
-    pub fn control_ports(&mut self) -> Result<Array<MapData, u64>, ObjectError> {
-        self.take(abi::map::CONTROL_PORTS)
-    }
-
-    /// The guard's count of control connections.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Object::pinholes`].
-    pub fn control_count(&mut self) -> Result<Array<MapData, u32>, ObjectError> {
-        self.take(abi::map::CONTROL_COUNT)
-    }
-
-    /// The guard's sockets that listen for data connections.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Object::pinholes`].
-    pub fn data_ports(&mut self) -> Result<HashMap<MapData, u64, Data>, ObjectError> {
-        self.take(abi::map::DATA_PORTS)
-    }
-
-    /// The guard's clients with a control connection.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Object::pinholes`].
-    pub fn peers(&mut self) -> Result<HashMap<MapData, Address, u8>, ObjectError> {
-        self.take(abi::map::PEERS)
-    }
-
-    /// The guard's listeners that were there before it.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Object::pinholes`].
-    pub fn seeded(&mut self) -> Result<HashMap<MapData, DataPort, PinholeKey>, ObjectError> {
-        self.take(abi::map::SEEDED)
-    }
-
-    /// The one table.
-    ///
-    /// # Errors
-    ///
-    /// [`ObjectError::Missing`], [`ObjectError::Map`]; and so for every map below. Each may be
-    /// taken once.
-    pub fn pinholes(&mut self) -> Result<HashMap<MapData, PinholeKey, Pinhole>, ObjectError> {
-        self.take(abi::map::PINHOLES)
-    }
-
-    /// Ports and policy.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Object::pinholes`], and [`ObjectError::Mmap`].
-    pub fn ports(&mut self) -> Result<SharedPorts, ObjectError> {
-        let map = abi::map::PORTS;
-        let Some(Map::Array(data)) = self.ebpf.map(map) else {
-            return Err(ObjectError::Missing(map));
-        };
-        SharedPorts::map(data.fd().as_fd()).map_err(|source| ObjectError::Mmap { map, source })
-    }
-
-    /// The host's own addresses.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Object::pinholes`].
-    pub fn local_addresses(&mut self) -> Result<HashMap<MapData, Address, u8>, ObjectError> {
-        self.take(abi::map::LOCAL_ADDRESSES)
-    }
-
-    /// One counter for each reason.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Object::pinholes`].
-    pub fn counters(&mut self) -> Result<PerCpuArray<MapData, u64>, ObjectError> {
-        self.take(abi::map::COUNTERS)
-    }
-
-    /// How many denials may still be reported.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Object::pinholes`].
-    pub fn denial_budget(&mut self) -> Result<PerCpuArray<MapData, u32>, ObjectError> {
-        self.take(abi::map::DENIAL_BUDGET)
-    }
-
-    /// What happened.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Object::pinholes`].
-    pub fn events(&mut self) -> Result<RingBuf<MapData>, ObjectError> {
-        self.take(abi::map::EVENTS)
-    }
-
-    /// Where `steer` finds the listeners.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Object::pinholes`].
-    pub fn listeners(&mut self) -> Result<SockMap<MapData>, ObjectError> {
-        self.take(abi::map::LISTENERS)
-    }
-
     /// For aya-log, which finds its map by itself.
     pub(super) fn ebpf_mut(&mut self) -> &mut Ebpf {
         &mut self.ebpf
-    }
-
-    fn take<M>(&mut self, map: &'static str) -> Result<M, ObjectError>
-    where
-        M: TryFrom<Map, Error = MapError>,
-    {
-        let data = self.ebpf.take_map(map).ok_or(ObjectError::Missing(map))?;
-        M::try_from(data).map_err(|source| ObjectError::Map {
-            map,
-            source: Box::new(source),
-        })
     }
 
     fn program<'a, P>(&'a mut self, name: &'static str) -> Result<&'a mut P, ObjectError>

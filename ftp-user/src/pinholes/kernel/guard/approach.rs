@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use super::{
     super::{host, proc_net::Process},
-    Census, dnat,
+    census::Census,
+    dnat,
 };
 use crate::config::PortSet;
 

@@ -6,6 +6,8 @@
 //! server that forks gives each away at once: its parent is suspected at most for a moment. Watching
 //! begins with the first client, and is needed from the second on.
 
+mod looks;
+
 use std::{
     collections::{HashMap, HashSet},
     net::IpAddr,
@@ -17,26 +19,18 @@ use aya::programs::links::FdLink;
 use ftp_ebpf::abi::program;
 use tokio::time::Instant;
 
+use self::looks::Looks;
 use super::{
     super::{
         Object,
         proc_net::{self, Process, State, TcpSocket},
     },
-    Census,
+    census::Census,
     pins::Pins,
-    watch,
+    tracepoint,
 };
 use crate::config::PortSet;
 
-/// When to look after a control connection has come: the server has not accepted it yet.
-const LOOKS: [Duration; 4] = [
-    Duration::from_millis(1),
-    Duration::from_millis(20),
-    Duration::from_millis(200),
-    Duration::from_secs(1),
-];
-/// Between two looks, however many connections come.
-const PAUSE: Duration = Duration::from_millis(20);
 /// Who keeps a connection for so long is suspected to serve it itself.
 const SUSPICIOUS: Duration = Duration::from_millis(15);
 /// Who keeps it for so long does.
@@ -181,7 +175,7 @@ impl Crowd {
         if self.link.is_some() || self.impossible {
             return;
         }
-        let attached = watch(object, program::GUARD_READ, "sock_recv_length");
+        let attached = tracepoint::attach(object, program::GUARD_READ, "sock_recv_length");
         match attached.and_then(|link| Pins::keep(pins, link, Pins::READS)) {
             Ok(link) => {
                 self.link = Some(link);
@@ -200,37 +194,6 @@ impl Crowd {
                 );
             }
         }
-    }
-}
-
-/// When to look at the servers.
-struct Looks {
-    due: Option<Instant>,
-    next: usize,
-    last: Instant,
-}
-
-impl Looks {
-    fn new(now: Instant) -> Self {
-        Self {
-            due: None,
-            next: 0,
-            last: now,
-        }
-    }
-
-    fn arrived(&mut self, now: Instant) {
-        // One that is due is not put off: connections may never stop coming.
-        if self.due.is_none() {
-            self.due = Some((now + LOOKS[0]).max(self.last + PAUSE));
-        }
-        self.next = 1;
-    }
-
-    fn looked(&mut self, now: Instant) {
-        self.last = now;
-        self.due = LOOKS.get(self.next).map(|later| now + *later);
-        self.next += 1;
     }
 }
 
@@ -279,33 +242,6 @@ fn servers(census: &Census, control_ports: &PortSet) -> HashSet<(u32, u16)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn looks_follow_arrivals_but_never_crowd_each_other() {
-        let start = Instant::now();
-        let ms = |ms| start + Duration::from_millis(ms);
-        let mut looks = Looks::new(start);
-        assert_eq!(looks.due, None);
-        looks.arrived(ms(100));
-        assert_eq!(looks.due, Some(ms(101)));
-        looks.arrived(ms(100));
-        looks.looked(ms(101));
-        assert_eq!(looks.due, Some(ms(121)));
-        looks.looked(ms(121));
-        assert_eq!(looks.due, Some(ms(321)));
-        looks.arrived(ms(322));
-        assert_eq!(looks.due, Some(ms(321)), "not put off");
-        looks.looked(ms(323));
-        assert_eq!(looks.due, Some(ms(343)), "the newcomer gets its looks");
-        for due in [543, 1543] {
-            looks.looked(looks.due.unwrap());
-            assert_eq!(looks.due, Some(ms(due)));
-        }
-        looks.looked(ms(1543));
-        assert_eq!(looks.due, None, "and then there is peace");
-        looks.arrived(ms(1544));
-        assert_eq!(looks.due, Some(ms(1563)));
-    }
 
     #[test]
     fn two_clients_in_one_process_are_a_crowd() {

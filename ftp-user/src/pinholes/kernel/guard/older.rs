@@ -13,7 +13,7 @@ use super::{
         Object, ObjectError,
         proc_net::{self, State, TcpSocket},
     },
-    Census,
+    census::Census,
 };
 use crate::config::PortSet;
 

@@ -11,66 +11,26 @@
 //! nothing but the locks' links, whose programs it replaces. In both, the earlier programs work
 //! until the new ones do.
 
+mod error;
+mod folder;
+
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
 use aya::programs::links::FdLink;
 use ftp_ebpf::abi::FINGERPRINT;
-use rustix::fs::{FlockOperation, flock, fstatfs};
 
+pub use self::error::PinsError;
+use self::folder::{FOLDER, failed, hold, home, is_bpffs, make, names_in, remove_folder};
 use super::super::{
-    Object, ObjectError,
+    Object,
     attach::{Attached, Mode},
     bpf_link::BpfLink,
 };
 use crate::config::Enforce;
-
-/// Of a bpffs (include/uapi/linux/magic.h).
-const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
-const FOLDER: &str = "pinhole-guard";
-
-/// Why nothing can be kept.
-#[derive(Debug, thiserror::Error)]
-pub enum PinsError {
-    /// Something else, or nothing, is mounted there.
-    #[error(
-        "{} is no bpffs, which on_exit = \"closed\" needs: `mount -t bpf bpf {}`, or name \
-         another with `bpffs` in [guard]",
-        .0.display(), .0.display()
-    )]
-    NoBpffs(PathBuf),
-    /// Two guards would work on the same tables.
-    #[error(
-        "a guard runs already in this network namespace (it holds {}): stop it first",
-        .0.display()
-    )]
-    Taken(PathBuf),
-    /// The bpffs refused.
-    #[error("cannot {what} {}", path.display())]
-    Files {
-        /// The call.
-        what: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-    /// The kernel refused to pin a link.
-    #[error("cannot pin a link at {}", path.display())]
-    Link {
-        /// Where.
-        path: PathBuf,
-        /// What was refused.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// A map could not be pinned.
-    #[error(transparent)]
-    Object(#[from] ObjectError),
-}
 
 /// The folders of one network namespace, held against other guards.
 pub(super) struct Pins {
@@ -310,55 +270,4 @@ fn lock_name(index: u32, mode: Mode) -> String {
         Mode::Tcx => "tcx",
     };
     format!("{LOCK}{index}-{mode}")
-}
-
-fn home(bpffs: &Path, namespace: u32) -> PathBuf {
-    bpffs.join(FOLDER).join(format!("net-{namespace}"))
-}
-
-/// Not even to be looked at by others: who can open a pin can write the map.
-fn make(folder: &Path) -> Result<(), PinsError> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(failed("make", folder))
-}
-
-/// One guard at a time. The lock goes with the process.
-fn hold(home: &Path) -> Result<File, PinsError> {
-    let held = File::open(home).map_err(failed("open", home))?;
-    match flock(&held, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(held),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(PinsError::Taken(home.to_owned())),
-        Err(error) => Err(failed("lock", home)(error.into())),
-    }
-}
-
-fn is_bpffs(path: &Path) -> bool {
-    let magic = File::open(path)
-        .ok()
-        .and_then(|folder| fstatfs(folder).ok())
-        .map(|found| found.f_type);
-    magic.is_some_and(|magic| u64::try_from(magic).is_ok_and(|magic| magic == BPF_FS_MAGIC))
-}
-
-fn names_in(folder: &Path) -> Vec<String> {
-    fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect()
-}
-
-fn remove_folder(folder: &Path) {
-    if let Err(error) = fs::remove_dir_all(folder) {
-        tracing::warn!(%error, "cannot remove {}", folder.display());
-    }
-}
-
-fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PinsError {
-    let path = path.to_owned();
-    move |source| PinsError::Files { what, path, source }
 }

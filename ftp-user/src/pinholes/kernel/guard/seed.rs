@@ -15,7 +15,7 @@ use super::{
         Object, ObjectError, Set, SharedPorts,
         proc_net::{Process, State, TcpSocket},
     },
-    Census,
+    census::Census,
 };
 use crate::config::PortSet;
 

@@ -1,0 +1,105 @@
+//! Which programs a process holds, and which maps are theirs. That `/proc/PID/fdinfo` tells
+//! (kernel/bpf/syscall.c, `bpf_prog_show_fdinfo`), and the kernel.
+
+use std::{collections::HashSet, fs, path::Path};
+
+use aya::{
+    maps::MapInfo,
+    programs::{ProgramInfo, loaded_programs},
+};
+
+use super::InspectError;
+
+/// Every process of this program's name, whatever it does.
+///
+/// # Errors
+///
+/// `/proc` cannot be read.
+pub fn processes() -> Result<Vec<u32>, InspectError> {
+    /// As `/proc/PID/comm` has it.
+    const PROGRAM: &str = "pinhole";
+    let path = Path::new("/proc");
+    let refused = |source| InspectError::Process {
+        path: path.to_owned(),
+        source,
+    };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path).map_err(refused)? {
+        let entry = entry.map_err(refused)?;
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+        if name.trim() == PROGRAM {
+            found.push(pid);
+        }
+    }
+    Ok(found)
+}
+
+/// The programs that a process holds.
+pub(in crate::pinholes) struct Programs(Vec<ProgramInfo>);
+
+impl Programs {
+    pub(in crate::pinholes) fn of(pid: u32) -> Result<Self, InspectError> {
+        let path = Path::new("/proc").join(pid.to_string()).join("fdinfo");
+        let entries = fs::read_dir(&path).map_err(|source| InspectError::Process {
+            path: path.clone(),
+            source,
+        })?;
+        let held: HashSet<u32> = entries
+            .flatten()
+            .filter_map(|entry| fs::read_to_string(entry.path()).ok())
+            .filter(|info| !info.contains("link_id:"))
+            .filter_map(|info| {
+                let id = info
+                    .lines()
+                    .find_map(|line| line.strip_prefix("prog_id:"))?;
+                id.trim().parse().ok()
+            })
+            .collect();
+        if held.is_empty() {
+            return Ok(Self(Vec::new()));
+        }
+        let loaded = loaded_programs().filter_map(Result::ok);
+        Ok(Self(
+            loaded
+                .filter(|program| held.contains(&program.id()))
+                .collect(),
+        ))
+    }
+
+    /// Those of that name: one for each network namespace that the process is in.
+    pub(in crate::pinholes) fn named(
+        &self,
+        name: &'static str,
+    ) -> impl Iterator<Item = &ProgramInfo> {
+        let programs = self.0.iter();
+        programs.filter(move |program| program.name_as_str() == Some(name))
+    }
+}
+
+/// The maps that a program works on: name (the kernel keeps 15 bytes of it) and number.
+pub(in crate::pinholes) struct Maps(Vec<(String, u32)>);
+
+impl Maps {
+    pub(in crate::pinholes) fn of(program: &ProgramInfo) -> Result<Self, InspectError> {
+        let ids = program.map_ids().map_err(|source| InspectError::Program {
+            source: Box::new(source),
+        })?;
+        let named = ids.unwrap_or_default().into_iter().filter_map(|id| {
+            let info = MapInfo::from_id(id).ok()?;
+            Some((info.name_as_str()?.to_owned(), id))
+        });
+        Ok(Self(named.collect()))
+    }
+
+    pub(in crate::pinholes) fn id(&self, map: &str) -> Option<u32> {
+        let mut maps = self.0.iter();
+        maps.find_map(|(name, id)| (name == map).then_some(*id))
+    }
+}

@@ -1,0 +1,68 @@
+//! Folders of a bpffs: which there are, made, held against other guards, removed.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{FlockOperation, flock, fstatfs};
+
+use super::PinsError;
+
+/// Of a bpffs (include/uapi/linux/magic.h).
+const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
+
+pub(super) const FOLDER: &str = "pinhole-guard";
+
+pub(super) fn home(bpffs: &Path, namespace: u32) -> PathBuf {
+    bpffs.join(FOLDER).join(format!("net-{namespace}"))
+}
+
+/// Not even to be looked at by others: who can open a pin can write the map.
+pub(super) fn make(folder: &Path) -> Result<(), PinsError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(failed("make", folder))
+}
+
+/// One guard at a time. The lock goes with the process.
+pub(super) fn hold(home: &Path) -> Result<File, PinsError> {
+    let held = File::open(home).map_err(failed("open", home))?;
+    match flock(&held, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(held),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(PinsError::Taken(home.to_owned())),
+        Err(error) => Err(failed("lock", home)(error.into())),
+    }
+}
+
+pub(super) fn is_bpffs(path: &Path) -> bool {
+    let magic = File::open(path)
+        .ok()
+        .and_then(|folder| fstatfs(folder).ok())
+        .map(|found| found.f_type);
+    magic.is_some_and(|magic| u64::try_from(magic).is_ok_and(|magic| magic == BPF_FS_MAGIC))
+}
+
+pub(super) fn names_in(folder: &Path) -> Vec<String> {
+    fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
+}
+
+pub(super) fn remove_folder(folder: &Path) {
+    if let Err(error) = fs::remove_dir_all(folder) {
+        tracing::warn!(%error, "cannot remove {}", folder.display());
+    }
+}
+
+pub(super) fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PinsError {
+    let path = path.to_owned();
+    move |source| PinsError::Files { what, path, source }
+}

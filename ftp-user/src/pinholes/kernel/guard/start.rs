@@ -1,0 +1,212 @@
+//! The way from nothing to a running guard. In this order, at no moment is there a listener that
+//! nobody has seen, or a lock that knows of no pinhole.
+
+use std::{collections::HashSet, net::SocketAddr, sync::Arc};
+
+use aya::maps::{Array, MapData};
+use ftp_ebpf::abi::{map, program};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+
+use super::{
+    super::{
+        Object, ObjectError, Settings, SharedPorts, StartError, events, host, layout,
+        locks::Locks,
+        object::GuardSettings,
+        others,
+        upkeep::{Situation, Upkeep},
+    },
+    DataPorts, EVENTS, Guard, GuardOptions, Kept, approach,
+    census::Census,
+    crowd::Crowd,
+    namespace,
+    older::Older,
+    peers::Peers,
+    pins::Pins,
+    ports, seed, self_test, tracepoint,
+};
+use crate::config::{self, OnExit, PortSet, Unresolved};
+
+impl Guard {
+    /// Starts watching the network namespace of this thread, tests itself, adds the listeners that
+    /// were there before, and locks the interfaces. Where an earlier guard has left its kernel half
+    /// at work, takes that over: at no moment is there none.
+    ///
+    /// # Errors
+    ///
+    /// What is missing or in the way.
+    pub async fn start(options: &GuardOptions) -> Result<Self, StartError> {
+        let GuardOptions { guard, enforce } = options;
+        let namespace = namespace::own()?;
+        let wanted = guard.on_exit == OnExit::Closed;
+        let bpffs = &guard.bpffs;
+        let mut pins = Pins::open(bpffs, namespace, enforce, wanted)?;
+        let settings = Settings::of(
+            enforce,
+            Some(GuardSettings {
+                layout: layout::of_running_kernel()?,
+                namespace,
+            }),
+        );
+        let mut object = load(&settings, pins.as_mut(), wanted)?;
+        let kept = pins.as_ref().filter(|_| wanted);
+
+        let census = Census::take();
+        let shared = Arc::new(object.ports()?);
+        let mut control = object.control_ports()?;
+        let data_ports = object.data_ports()?;
+        let known = known_ports(&data_ports)?;
+        tell_ports(&mut object, &shared, &mut control, guard, &census, &known)?;
+
+        let links = host::links().await?;
+        let listen = approach::listened(&guard.control_ports, &census);
+        let situation = situation(options, listen.clone());
+        let peers = situation
+            .admit_peers
+            .then(|| Peers::start(&mut object, &guard.control_ports, settings.client_mask))
+            .transpose()?;
+        let upkeep = Upkeep::start(&mut object, Arc::clone(&shared), situation, &links)?;
+
+        let mut older = Older::start(&mut object)?;
+
+        // From here on new data ports are seen; those that were there before come after, so that
+        // none is missed in between.
+        let seen = tracepoint::attach(&mut object, program::GUARD_STATE, "inet_sock_set_state")?;
+        let mut rows = object.pinholes()?;
+        let mask = &settings.client_mask;
+        self_test::run(&rows, &mut control, &older, mask, guard.ports.as_ref())?;
+        let census = Census::take();
+        let ports = &guard.control_ports;
+        older.count(&census, ports)?;
+        let seeded = seed::seed(
+            &mut object,
+            &mut rows,
+            &shared,
+            &census,
+            ports,
+            mask,
+            &known,
+        )?;
+        let mut crowd = Crowd::new(ports, &census);
+        crowd.settle(&mut object, kept);
+
+        let mut tasks = JoinSet::new();
+        let (hears, heard) = mpsc::channel(EVENTS);
+        events::start(
+            &mut object,
+            &mut tasks,
+            settings.debug,
+            guard.dry_run,
+            Some(hears),
+        )?;
+        let (saw, changes) = watch::channel(Vec::new());
+        tasks.spawn(upkeep.run(None, saw));
+
+        if let Some(range) = &guard.ports {
+            others::warn(range, "--ports", &seeded);
+        }
+        let keep = Kept {
+            found: pins.as_ref(),
+            kept,
+        };
+        let locks = Locks::put(&mut object, enforce, &listen, &links, &keep)?;
+        let seen = Pins::keep(kept, seen, Pins::WATCH)?;
+        if let Some(pins) = &mut pins {
+            match wanted {
+                true => pins.settle(locks.attached()),
+                false => pins.remove_all(),
+            }
+        }
+        Ok(Self {
+            locks,
+            links: changes,
+            _watch: seen,
+            crowd,
+            older,
+            peers,
+            pins: pins.filter(|_| wanted),
+            heard,
+            _tasks: tasks,
+            _maps: (rows, data_ports),
+            object,
+        })
+    }
+}
+
+fn situation(options: &GuardOptions, listen: Vec<SocketAddr>) -> Situation {
+    let GuardOptions { guard, enforce } = options;
+    Situation {
+        stray: enforce.stray,
+        interfaces: enforce.interfaces.clone(),
+        listen,
+        dry_run: guard.dry_run,
+        admit_peers: guard.unresolved == Unresolved::AdmitControlPeers,
+    }
+}
+
+/// Loads the programs over what an earlier guard has left, or anew.
+fn load(settings: &Settings, pins: Option<&mut Pins>, wanted: bool) -> Result<Object, StartError> {
+    let Some(pins) = pins else {
+        return Ok(Object::load(settings)?);
+    };
+    if let Some(left) = pins.left() {
+        tracing::info!("taking over from the guard before");
+        return Ok(Object::load_over(settings, Some(left))?);
+    }
+    if pins.has_foreign() {
+        tracing::warn!(
+            "the guard before was of another version or had other settings: its locks are \
+             replaced, and the pinholes that wait are looked for in /proc"
+        );
+    }
+    let object = Object::load(settings)?;
+    if wanted {
+        pins.keep_maps(&object)?;
+    }
+    Ok(object)
+}
+
+/// The ports whose listeners the kernel half has seen already.
+fn known_ports(data_ports: &DataPorts) -> Result<HashSet<u16>, ObjectError> {
+    let mut known = HashSet::new();
+    for found in data_ports.iter() {
+        match found {
+            Ok((_, data)) => drop(known.insert(data.port)),
+            Err(source) => {
+                return Err(ObjectError::Map {
+                    map: map::DATA_PORTS,
+                    source: Box::new(source),
+                });
+            }
+        }
+    }
+    Ok(known)
+}
+
+/// Tells the kernel half which ports are control connections' and which are shut in any case.
+fn tell_ports(
+    object: &mut Object,
+    shared: &SharedPorts,
+    control: &mut Array<MapData, u64>,
+    guard: &config::Guard,
+    census: &Census,
+    known: &HashSet<u16>,
+) -> Result<(), ObjectError> {
+    let control_ports: HashSet<u16> = guard.control_ports.iter().collect();
+    ports::write(control, map::CONTROL_PORTS, &control_ports)?;
+    let listening = census
+        .listening()
+        .map(|socket| socket.local.port())
+        .collect();
+    let (active, taken) = ports::active(&guard.control_ports, &listening);
+    for port in taken {
+        tracing::warn!(
+            "something listens on port {port}, from which active data connections leave: it stays \
+             reachable"
+        );
+    }
+    let range = guard.ports.iter().flat_map(PortSet::iter).chain(active);
+    ports::shut(&mut object.range()?, shared, &range.collect(), known)
+}
