@@ -1,12 +1,14 @@
 //! `pinhole status`: the pinholes and counters of running daemons, read from the kernel.
 
-use std::fmt::Write as _;
+mod json;
+mod text;
+
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::bail;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::pinholes::inspect::{Controls, InspectError, Listener, Row, Tables, processes};
 
@@ -42,11 +44,6 @@ Examples:
 
 /// Longer than any deadline.
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-
-/// None where it is no deadline.
-fn seconds(remaining: Duration) -> Option<f64> {
-    (remaining < CENTURY).then_some(remaining.as_secs_f64())
-}
 
 /// What is known of one kernel half.
 struct Daemon {
@@ -185,155 +182,6 @@ impl Daemon {
             pinholes,
             verdicts,
             guard,
-        })
-    }
-
-    fn text(&self) -> String {
-        let kind = match self.guard {
-            Some(_) => "pinhole guard",
-            None => "pinhole",
-        };
-        let mut out = match (self.pid, &self.pinned) {
-            (Some(pid), _) => format!("{kind}, process {pid}\n\n"),
-            (None, Some(folder)) => format!(
-                "{kind}, without a process; pinned in {}\n\n",
-                folder.display()
-            ),
-            (None, None) => format!("{kind}\n\n"),
-        };
-        // Writing to memory does not fail.
-        let _ = match self.pinholes.len() {
-            0 => writeln!(out, "no pinhole waits"),
-            1 => writeln!(out, "1 pinhole waits:"),
-            count => writeln!(out, "{count} pinholes wait:"),
-        };
-        for row in &self.pinholes {
-            let state = match row.claimed_by {
-                Some(port) => format!("taken by source port {port}"),
-                // The guard's have no deadline.
-                None if row.remaining > CENTURY => "until its listener closes".to_owned(),
-                None => format!("for {} s", row.remaining.as_secs()),
-            };
-            let (port, session) = (row.port, row.session);
-            let _ = match row.client.is_unspecified() {
-                false => writeln!(
-                    out,
-                    "  {} may come to {} port {port}, session {session}, {state}",
-                    row.client, row.server
-                ),
-                true => writeln!(
-                    out,
-                    "  any one client with a control connection may come to port {port}, session \
-                     {session}, {state}"
-                ),
-            };
-        }
-        if let Some(guard) = &self.guard {
-            guard.write(&mut out);
-        }
-        out.push_str("\npackets by verdict:\n");
-        if self.guard.as_ref().is_some_and(|guard| guard.dry_run) {
-            out.push_str("  (a dry run: all of them passed, whatever is counted here)\n");
-        }
-        for (reason, packets) in &self.verdicts {
-            let _ = writeln!(out, "  {reason:20} {packets:>14}");
-        }
-        out.push('\n');
-        out
-    }
-
-    fn json(&self) -> Value {
-        let pinholes: Vec<Value> = self
-            .pinholes
-            .iter()
-            .map(|row| {
-                json!({
-                    "client": row.client,
-                    "server": row.server,
-                    "port": row.port,
-                    "session": row.session,
-                    "claimed_by": row.claimed_by,
-                    "remaining_seconds": seconds(row.remaining),
-                })
-            })
-            .collect();
-        let verdicts: serde_json::Map<String, Value> = self
-            .verdicts
-            .iter()
-            .map(|(reason, packets)| ((*reason).to_owned(), (*packets).into()))
-            .collect();
-        json!({
-            "pid": self.pid,
-            "pinned": self.pinned.as_ref().map(|folder| folder.display().to_string()),
-            "pinholes": pinholes,
-            "verdicts": verdicts,
-            "guard": self.guard.as_ref().map(Guarded::json),
-        })
-    }
-}
-
-impl Guarded {
-    fn write(&self, out: &mut String) {
-        let Controls { seen, older } = self.controls;
-        let and_older = if older {
-            ", and some from before the guard"
-        } else {
-            ""
-        };
-        // Writing to memory does not fail.
-        let _ = writeln!(out, "\ncontrol connections: {seen}{and_older}");
-        let _ = match self.listeners.len() {
-            0 if older => writeln!(
-                out,
-                "\nno server listens for data, but for those that did before the guard"
-            ),
-            0 => writeln!(out, "\nno server listens for data"),
-            _ => writeln!(out, "\nports guarded because a server listens on them:"),
-        };
-        for listener in &self.listeners {
-            let Listener {
-                port,
-                outcome,
-                client,
-                waits,
-            } = listener;
-            let _ = match (client, waits) {
-                (Some(client), true) => writeln!(out, "  {port:5} open to {client}"),
-                (Some(client), false) => writeln!(out, "  {port:5} {client} has come"),
-                (None, true) => writeln!(out, "  {port:5} open ({outcome})"),
-                (None, false) => writeln!(out, "  {port:5} shut ({outcome})"),
-            };
-        }
-        out.push_str("\ndata ports by what became of them:\n");
-        for (outcome, number) in &self.data_ports {
-            let _ = writeln!(out, "  {outcome:22} {number:>12}");
-        }
-    }
-
-    fn json(&self) -> Value {
-        let listeners: Vec<Value> = self
-            .listeners
-            .iter()
-            .map(|listener| {
-                json!({
-                    "port": listener.port,
-                    "outcome": listener.outcome,
-                    "client": listener.client,
-                    "waits": listener.waits,
-                })
-            })
-            .collect();
-        let data_ports: serde_json::Map<String, Value> = self
-            .data_ports
-            .iter()
-            .map(|(outcome, number)| ((*outcome).to_owned(), (*number).into()))
-            .collect();
-        json!({
-            "dry_run": self.dry_run,
-            "control_connections": self.controls.seen,
-            "older_control_connections": self.controls.older,
-            "listeners": listeners,
-            "data_ports": data_ports,
         })
     }
 }

@@ -32,7 +32,7 @@ pub struct Guard {
     /// The network namespaces to guard: [`OWN_NAMESPACE`], names below /run/netns, or paths.
     pub netns: Vec<String>,
     /// A mounted bpffs, where `on_exit = "closed"` leaves what goes on.
-    #[serde(serialize_with = "super::path")]
+    #[serde(serialize_with = "super::shown::path")]
     pub bpffs: PathBuf,
 }
 

@@ -10,7 +10,7 @@ pub struct Log {
     /// Of standard error.
     pub format: LogFormat,
     /// A file with a line for each transfer, as wu-ftpd has it.
-    #[serde(serialize_with = "super::optional_path")]
+    #[serde(serialize_with = "super::shown::optional_path")]
     pub xferlog: Option<PathBuf>,
 }
 

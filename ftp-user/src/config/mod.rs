@@ -4,9 +4,12 @@
 mod account_limits;
 mod amount;
 mod check;
+mod data;
+mod enforce;
 mod file;
 mod fixed;
 mod guard;
+mod limits;
 mod log;
 mod network;
 mod pam;
@@ -15,12 +18,16 @@ mod principal;
 mod problem;
 mod public;
 mod rights;
+mod shown;
 mod tls;
 mod values;
 
 pub use account_limits::{AccountLimits, amount, limit};
 pub use amount::Bytes;
+pub use data::{Active, Passive};
+pub use enforce::{Attach, Enforce, Interfaces, Stray};
 pub use guard::{Guard, OWN_NAMESPACE, OnExit, Unresolved};
+pub use limits::{Limits, Timeouts};
 pub use log::{Log, LogFormat};
 pub use network::Network;
 pub use pam::Pam;
@@ -34,11 +41,9 @@ pub use tls::{Binding, ListenerTls, Tls, TlsPolicy, Use};
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 /// The sample that documents every option, with every default.
 pub const SAMPLE: &str = include_str!("../../pinhole.sample.toml");
@@ -53,7 +58,7 @@ pub struct Config {
     /// The names that HOST may have; none means any.
     pub hosts: Vec<String>,
     /// The users file, as `pinhole user` writes it.
-    #[serde(serialize_with = "optional_path")]
+    #[serde(serialize_with = "shown::optional_path")]
     pub users: Option<PathBuf>,
     /// Anonymous, read-only sessions.
     pub anonymous: Option<Anonymous>,
@@ -95,7 +100,7 @@ pub struct Uploads {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Anonymous {
     /// The directory they see as "/".
-    #[serde(serialize_with = "path")]
+    #[serde(serialize_with = "shown::path")]
     pub root: PathBuf,
     /// As which user of the host files are read; `None`: the daemon's own.
     pub uid: Option<Principal>,
@@ -115,127 +120,6 @@ impl Anonymous {
             limits: AccountLimits::default(),
         }
     }
-}
-
-/// PASV and EPSV.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Passive {
-    /// The ports that may be named.
-    pub ports: PortSet,
-    /// The address that PASV answers with.
-    pub address: PublicAddress,
-    /// Others for clients of some networks.
-    pub addresses: Vec<ForNetwork>,
-    /// How long a pinhole waits for its client.
-    #[serde(serialize_with = "duration")]
-    pub connect_timeout: Duration,
-    /// How long PASV waits for a port when this client holds all of them.
-    #[serde(serialize_with = "duration")]
-    pub port_timeout: Duration,
-}
-
-/// PORT and EPRT.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Active {
-    /// Whether they are allowed at all.
-    pub enabled: bool,
-    /// Whether to connect from port 20 (RFC 959 section 3.2).
-    pub from_port_20: bool,
-    /// Whether a transfer without PASV or PORT connects to the client's control port, from port 20
-    /// (RFC 959 section 3.2).
-    pub default_port: bool,
-    /// How long a connection may take.
-    #[serde(serialize_with = "duration")]
-    pub connect_timeout: Duration,
-}
-
-/// The kernel half: who may reach a passive port.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Enforce {
-    /// `false`: no eBPF, ordinary listeners.
-    pub enabled: bool,
-    /// Where packets are judged.
-    pub interfaces: Interfaces,
-    /// How the program is attached.
-    pub attach: Attach,
-    /// The firewall mark on admitted data packets.
-    pub mark: Option<NonZeroU32>,
-    /// Leading bits that a data connection's IPv4 address shares with the client's: 1 to 32.
-    pub client_prefix_v4: u8,
-    /// The same for IPv6: 1 to 128.
-    pub client_prefix_v6: u8,
-    /// Segments that belong to no connection.
-    pub stray: Stray,
-    /// Rows in the kernel's table.
-    pub max_pinholes: u32,
-}
-
-/// Which interfaces are guarded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Interfaces {
-    /// Every one with an address that a control connection can come in by.
-    Auto,
-    /// These; at least one.
-    Named(Vec<String>),
-}
-
-/// How the program is attached to an interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Attach {
-    /// Native on hardware and virtio, tcx elsewhere.
-    Auto,
-    /// XDP in the driver, before the kernel allocates anything.
-    Native,
-    /// XDP on every driver, later and slower.
-    Generic,
-    /// The traffic control hook: cheapest for transfers on veth, bridges and lo.
-    Tcx,
-}
-
-/// What happens to segments to a guarded port that belong to no connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Stray {
-    /// Pass where the host forwards, drop elsewhere.
-    Auto,
-    /// Always drop.
-    Drop,
-    /// Always pass: the kernel answers with RST.
-    Pass,
-}
-
-/// How long things may take.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Timeouts {
-    /// Between two commands.
-    #[serde(serialize_with = "duration")]
-    pub idle: Duration,
-    /// From connecting to being logged in.
-    #[serde(serialize_with = "duration")]
-    pub login: Duration,
-    /// Between two bytes of a transfer.
-    #[serde(serialize_with = "duration")]
-    pub stall: Duration,
-    /// For running transfers once the daemon is told to stop.
-    #[serde(serialize_with = "duration")]
-    pub drain: Duration,
-    /// For the sessions of a process that another one has taken over from; zero: no limit.
-    #[serde(serialize_with = "duration")]
-    pub restart: Duration,
-}
-
-/// How many of things there may be. 0 sessions means no limit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Limits {
-    /// Sessions at one time.
-    pub sessions: usize,
-    /// Sessions at one time from one address.
-    pub sessions_per_address: usize,
-    /// Failed logins on one connection before it is closed; at least 1.
-    pub login_failures: u32,
-    /// What each account may use that has no limits of its own.
-    pub account: AccountLimits,
 }
 
 /// A configuration that cannot be used. Displays one line for each problem:
@@ -334,71 +218,16 @@ impl Default for Config {
             anonymous: None,
             pam: None,
             tls: None,
-            passive: Passive {
-                ports: PortSet::default(),
-                address: PublicAddress::Own,
-                addresses: Vec::new(),
-                connect_timeout: Duration::from_secs(30),
-                port_timeout: Duration::from_secs(10),
-            },
-            active: Active {
-                enabled: true,
-                from_port_20: false,
-                default_port: false,
-                connect_timeout: Duration::from_secs(30),
-            },
-            enforce: Enforce {
-                enabled: true,
-                interfaces: Interfaces::Auto,
-                attach: Attach::Auto,
-                mark: None,
-                client_prefix_v4: 32,
-                client_prefix_v6: 128,
-                stray: Stray::Auto,
-                max_pinholes: 131_072,
-            },
+            passive: Passive::default(),
+            active: Active::default(),
+            enforce: Enforce::default(),
             guard: Guard::default(),
-            timeouts: Timeouts {
-                idle: Duration::from_secs(300),
-                login: Duration::from_secs(60),
-                stall: Duration::from_secs(60),
-                drain: Duration::ZERO,
-                restart: Duration::ZERO,
-            },
-            limits: Limits {
-                sessions: 10_000,
-                sessions_per_address: 0,
-                login_failures: 3,
-                account: AccountLimits::default(),
-            },
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
             uploads: Uploads::default(),
             log: Log::default(),
         }
     }
-}
-
-impl Serialize for Interfaces {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Interfaces::Auto => serializer.serialize_str("auto"),
-            Interfaces::Named(names) => names.serialize(serializer),
-        }
-    }
-}
-
-/// As the file has it: "30s".
-fn duration<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&humantime::format_duration(*duration))
-}
-
-/// JSON is text: a path that is not is shown as well as can be, instead of failing all of it.
-fn path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&path.display())
-}
-
-fn optional_path<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
-    let shown = path.as_ref().map(|path| path.display().to_string());
-    shown.serialize(serializer)
 }
 
 #[cfg(test)]

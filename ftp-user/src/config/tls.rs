@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Tls {
     /// The certificate chain, PEM, the server's own first.
-    #[serde(serialize_with = "super::path")]
+    #[serde(serialize_with = "super::shown::path")]
     pub certificate: PathBuf,
     /// Its private key, PEM.
-    #[serde(serialize_with = "super::path")]
+    #[serde(serialize_with = "super::shown::path")]
     pub key: PathBuf,
     /// AUTH TLS on the control connections of `listen`.
     pub mode: Use,
@@ -23,7 +23,7 @@ pub struct Tls {
     /// Whether a data connection has to resume its control connection's TLS session.
     pub session_binding: Binding,
     /// Who signs certificates for clients. With it, every TLS client has to show one.
-    #[serde(serialize_with = "super::optional_path")]
+    #[serde(serialize_with = "super::shown::optional_path")]
     pub client_ca: Option<PathBuf>,
     /// Whether a client that names a host in its handshake (SNI) has to name one that the
     /// certificate is for.

@@ -1,20 +1,17 @@
 //! RFC 4217: AUTH PBSZ PROT CCC, and what a session asks of TLS.
 
+mod data;
+mod handshake;
+
+pub(super) use self::data::{Secure, carry};
 use super::state::{Login, Parameters, Pending};
-use super::transfer::Job;
-use super::{Answer, Session, Stop};
+use super::{Answer, Session};
 use crate::auth::Account;
 use crate::config::{Binding, TlsPolicy, Use};
-use crate::control::ControlError;
 use crate::negotiate::Negotiated;
 use crate::proto::command::Protection;
 use crate::proto::{Code, Reply};
-use crate::tls::{DataTls, SessionTls};
-use crate::transfer::{
-    DataConnection, TransferError, handshake, receive_secured, send_bytes_secured,
-    send_file_secured, send_secured,
-};
-use tokio::io::{AsyncRead, AsyncWrite};
+use crate::tls::SessionTls;
 use tokio::time::Instant;
 
 /// Lines that are no commands, before the login: who speaks another protocol than FTP (a browser
@@ -69,12 +66,6 @@ impl Security {
             Security::Tls(secured) => secured.control == ControlPlane::Protected,
         }
     }
-}
-
-/// A data connection's TLS, and whose it has to be.
-pub(super) struct Secure {
-    tls: DataTls,
-    binding: Binding,
 }
 
 impl<S> Session<S> {
@@ -214,42 +205,6 @@ impl<S> Session<S> {
         Ok(())
     }
 
-    /// Is a data connection as PROT has it good enough for the policy?
-    pub(super) fn data_protection_suffices(&self) -> Result<(), Reply> {
-        let private = match &self.security {
-            Security::Clear | Security::Handshaking => false,
-            Security::Tls(secured) => secured.data == Protection::Private,
-        };
-        let wrong = match (self.tls_policy.data, private) {
-            (Use::Require, false) => {
-                "Data connections must be protected here: AUTH TLS, PBSZ 0, PROT P."
-            }
-            (Use::Off, true) => "Data connections are not protected here: PROT C.",
-            (Use::Off, false) | (Use::Allow, _) | (Use::Require, true) => return Ok(()),
-        };
-        Err(Reply::new(Code::WrongProtection, wrong))
-    }
-
-    /// TLS for the next data connection, if PROT P holds.
-    pub(super) fn secure_data(&self) -> Result<Option<Secure>, Reply> {
-        let Security::Tls(secured) = &self.security else {
-            return Ok(None);
-        };
-        match secured.data {
-            Protection::Clear | Protection::NotByTls => Ok(None),
-            Protection::Private => match secured.tls.data() {
-                Ok(tls) => Ok(Some(Secure {
-                    tls,
-                    binding: secured.binding,
-                })),
-                Err(error) => {
-                    tracing::error!(session = self.id, %error, "no TLS for a data connection");
-                    Err(Reply::new(Code::LocalError, "Internal error."))
-                }
-            },
-        }
-    }
-
     /// Does TLS protect what the client says now?
     pub(super) fn control_is_protected(&self) -> bool {
         self.security.control_is_protected()
@@ -277,89 +232,5 @@ impl<S> Session<S> {
         }
         tracing::warn!(session = self.id, client = %self.ends.client.ip(), "does not speak FTP");
         Reply::new(Code::ServiceUnavailable, "This is an FTP server.")
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
-    /// Implicit TLS. Clients of it expect private data connections without saying PROT P.
-    pub(super) async fn start_with_tls(&mut self) -> Result<(), ControlError> {
-        let data = match self.tls_policy.data {
-            Use::Off => Protection::Clear,
-            Use::Allow | Use::Require => Protection::Private,
-        };
-        self.handshake(data).await
-    }
-
-    /// After the reply that promised it: into TLS, or out of it.
-    pub(super) async fn change_security(&mut self) -> Result<(), ControlError> {
-        match &mut self.security {
-            Security::Clear => Ok(()),
-            Security::Handshaking => {
-                // What came behind AUTH in the clear may be anybody's: lines that waited are lost,
-                // and so is what the control connection has read.
-                self.waiting.clear();
-                self.handshake(Protection::Clear).await
-            }
-            Security::Tls(secured) => {
-                secured.control = ControlPlane::Clear;
-                self.control.clear().await
-            }
-        }
-    }
-
-    async fn handshake(&mut self, data: Protection) -> Result<(), ControlError> {
-        let (Some(tls), Some(settings)) = (&self.context.tls, &self.context.config.tls) else {
-            return Err(ControlError::Closed);
-        };
-        let (tls, binding) = (tls.session(), settings.session_binding);
-        let deadline = self.connected + self.context.config.timeouts.login;
-        let mut stop = self.shared.stop.clone();
-        let secured = tokio::select! {
-            biased;
-            // There is no way to say 421 inside half a handshake.
-            _ = stop.wait_for(|stop| *stop != Stop::No) => Err(ControlError::Closed),
-            secured = tokio::time::timeout_at(deadline, self.control.secure(tls.control())) => {
-                secured.unwrap_or(Err(ControlError::HandshakeTimeout))
-            }
-        };
-        if let Err(error) = &secured {
-            tracing::info!(session = self.id, client = %self.ends.client.ip(), %error,
-                "TLS handshake failed");
-        }
-        secured?;
-        self.security = Security::Tls(Box::new(Secured {
-            tls,
-            binding,
-            control: ControlPlane::Protected,
-            pbsz: false,
-            data,
-        }));
-        Ok(())
-    }
-}
-
-/// Moves a job's bytes inside TLS.
-pub(super) async fn carry(
-    connection: &DataConnection,
-    job: Job,
-    secure: Secure,
-) -> Result<(), TransferError> {
-    let Secure { mut tls, binding } = secure;
-    tls.connection = handshake(connection, tls.connection).await?;
-    match (tls.is_bound(), binding) {
-        (true, _) | (false, Binding::Off) => {}
-        (false, Binding::Prefer) => {
-            tracing::info!("a data connection did not resume its control connection's TLS session");
-        }
-        (false, Binding::Require) => return Err(TransferError::NotResumed),
-    }
-    let tls = tls.connection;
-    match job {
-        Job::Bytes(bytes) => send_bytes_secured(connection, tls, bytes).await,
-        Job::File(file, range) => send_file_secured(connection, tls, file, range).await,
-        Job::Ascii(file) => send_secured(connection, tls, file).await,
-        Job::Listing(lines) => send_secured(connection, tls, lines).await,
-        Job::Deflated(made) => send_secured(connection, tls, made).await,
-        Job::Receive(upload, how) => receive_secured(connection, tls, upload, how).await,
     }
 }

@@ -4,8 +4,7 @@
 //! mode waits for.
 
 use super::error::TransferError;
-use super::secure::{FileBytes, Ready};
-use super::send::Produce;
+use super::produce::{FileBytes, Produce, Ready};
 use flate2::{Compress, Compression, FlushCompress, Status};
 use std::fs::File;
 use std::io;

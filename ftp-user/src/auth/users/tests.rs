@@ -1,8 +1,10 @@
 //! Users files on disk and in text.
 
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
+use crate::auth::Password;
 
 /// Hashing is slow; what these tests are about is the file.
 const HASH: &str =

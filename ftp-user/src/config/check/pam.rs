@@ -2,7 +2,7 @@
 
 use super::super::file::Pam as FilePam;
 use super::super::pam::check_service;
-use super::{Check, Pam, set};
+use super::{super::Pam, Check, set};
 
 impl Check<'_> {
     pub(super) fn pam(&mut self, file: FilePam) -> Pam {

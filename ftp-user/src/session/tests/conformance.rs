@@ -31,7 +31,7 @@ fn rows(heading: &str) -> Vec<Row<'static>> {
         .collect()
 }
 
-/// Every test there is, as `file::function`.
+/// Every test there is, as `file::function`; what is in `NAME/tests.rs` is `NAME`'s.
 fn tests() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -46,7 +46,11 @@ fn tests() -> BTreeSet<String> {
                 folders.push(path);
                 continue;
             }
-            let file = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let module = match path.file_stem().unwrap().to_str().unwrap() {
+                "tests" => path.parent().unwrap(),
+                _ => &path,
+            };
+            let file = module.file_stem().unwrap().to_str().unwrap().to_owned();
             let text = std::fs::read_to_string(&path).unwrap();
             let mut is_test = false;
             for line in text.lines().map(str::trim_start) {

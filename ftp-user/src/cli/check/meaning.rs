@@ -1,0 +1,219 @@
+//! What a configuration means, in words for the one who wrote it.
+
+use super::Checked;
+use crate::config::{
+    self, Active, Config, Enforce, ForNetwork, Interfaces, Limits, OnExit, Passive, PublicAddress,
+    Timeouts, TlsPolicy, Unresolved, Use,
+};
+
+impl Checked {
+    /// The accounts with limits of their own.
+    fn own_limits(&self) -> Vec<String> {
+        /// All of them are in the users file; here it is about what the settings mean.
+        const MOST: usize = 20;
+        let general = self.config.limits.account;
+        let anonymous = self.accounts.anonymous();
+        let mut own: Vec<String> = self
+            .accounts
+            .users()
+            .chain(anonymous.as_deref())
+            .filter(|account| account.limits != general)
+            .map(|account| format!("{}: {}", account.name, account.limits))
+            .collect();
+        own.sort();
+        if let Some(more) = own.len().checked_sub(MOST).filter(|more| *more > 0) {
+            own.truncate(MOST);
+            own.push(format!("and {more} more with limits of their own"));
+        }
+        own
+    }
+
+    /// One line for each part: what it is, and what it means.
+    pub(super) fn meaning(&self) -> Vec<(&'static str, String)> {
+        let config = &self.config;
+        let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
+        let mut meaning = vec![
+            ("listen", listen.join(", ")),
+            ("greeting", format!("220 {}", config.greeting)),
+            ("TLS", tls_meaning(config.tls.as_ref())),
+        ];
+        meaning.extend(self.who());
+        meaning.push(("passive ports", passive_meaning(&config.passive)));
+        meaning.push(("active mode", active_meaning(&config.active).to_owned()));
+        meaning.extend(enforce_meaning(&config.enforce));
+        meaning.push(("sessions", sessions_meaning(&config.limits)));
+        meaning.push(("each account", config.limits.account.to_string()));
+        meaning.extend(self.own_limits().into_iter().map(|own| ("", own)));
+        meaning.push(("timeouts", timeouts_meaning(&config.timeouts)));
+        if config.guard != config::Guard::default() {
+            meaning.push(("pinhole guard", guard_meaning(&config.guard)));
+        }
+        meaning
+    }
+
+    /// Who may log in.
+    fn who(&self) -> [(&'static str, String); 3] {
+        let Config { anonymous, pam, .. } = &self.config;
+        let users = self.accounts.users().count();
+        let host_users = match pam {
+            Some(pam) => format!(
+                "from uid {} on, in their homes, by the PAM service \"{}\"",
+                pam.min_uid, pam.service
+            ),
+            None => "nobody".to_owned(),
+        };
+        let anonymous = match anonymous {
+            Some(anonymous) => format!("read-only in {}", anonymous.root.display()),
+            None => "nobody".to_owned(),
+        };
+        [
+            ("password users", users.to_string()),
+            ("users of the host", host_users),
+            ("anonymous", anonymous),
+        ]
+    }
+}
+
+fn passive_meaning(passive: &Passive) -> String {
+    let mut address = match &passive.address {
+        PublicAddress::Own => String::new(),
+        address => format!("; PASV names {address}"),
+    };
+    for own in &passive.addresses {
+        let ForNetwork {
+            network,
+            address: named,
+        } = own;
+        address += &format!(", to {network} {named}");
+    }
+    format!(
+        "{} ({}), each open for up to {}{address}",
+        passive.ports,
+        passive.ports.len(),
+        humantime::format_duration(passive.connect_timeout)
+    )
+}
+
+fn active_meaning(active: &Active) -> &'static str {
+    match (active.enabled, active.from_port_20) {
+        (false, _) => "refused",
+        (true, true) => "to the client itself, from port 20",
+        (true, false) => "to the client itself, from any port",
+    }
+}
+
+fn enforce_meaning(enforce: &Enforce) -> Vec<(&'static str, String)> {
+    if !enforce.enabled {
+        let nothing = "nothing: ports are open to anybody while they wait";
+        return vec![("enforced on", nothing.to_owned())];
+    }
+    let interfaces = match &enforce.interfaces {
+        Interfaces::Auto => "every interface that clients can come in by".to_owned(),
+        Interfaces::Named(names) => names.join(", "),
+    };
+    let attach = format!("{:?}", enforce.attach).to_lowercase();
+    let mark = enforce
+        .mark
+        .map(|mark| format!(", marks admitted packets {mark:#x}"));
+    let mark = mark.unwrap_or_default();
+    let (v4, v6) = (enforce.client_prefix_v4, enforce.client_prefix_v6);
+    vec![
+        (
+            "enforced on",
+            format!("{interfaces} (attach: {attach}{mark})"),
+        ),
+        (
+            "data connections",
+            format!("who shares /{v4} (IPv4) or /{v6} (IPv6) with the control connection"),
+        ),
+    ]
+}
+
+fn sessions_meaning(limits: &Limits) -> String {
+    let limit = |number: usize| match number {
+        0 => "any number".to_owned(),
+        number => number.to_string(),
+    };
+    format!(
+        "{}; from one address {}",
+        limit(limits.sessions),
+        limit(limits.sessions_per_address)
+    )
+}
+
+fn timeouts_meaning(timeouts: &Timeouts) -> String {
+    let time = |duration| humantime::format_duration(duration).to_string();
+    format!(
+        "login {}, idle {}, stalled transfer {}, transfers at shutdown {}, sessions after SIGUSR2 {}",
+        time(timeouts.login),
+        time(timeouts.idle),
+        time(timeouts.stall),
+        time(timeouts.drain),
+        match timeouts.restart.is_zero() {
+            true => "without limit".to_owned(),
+            false => time(timeouts.restart),
+        }
+    )
+}
+
+fn guard_meaning(guard: &config::Guard) -> String {
+    let ports = match &guard.ports {
+        Some(ports) => format!("shuts {ports}"),
+        None => "shuts what servers listen on for data".to_owned(),
+    };
+    let dry = match guard.dry_run {
+        true => " (dry run: drops nothing)",
+        false => "",
+    };
+    let unresolved = match guard.unresolved {
+        Unresolved::Shut => "",
+        Unresolved::AdmitControlPeers => ", admits control peers where it knows no better",
+    };
+    let on_exit = match guard.on_exit {
+        OnExit::Open => "ends open",
+        OnExit::Closed => "works on without its daemon",
+    };
+    format!(
+        "control ports {}, {ports}{dry}{unresolved}, {on_exit}; network namespaces: {}",
+        guard.control_ports,
+        guard.netns.join(", ")
+    )
+}
+
+fn tls_meaning(tls: Option<&config::Tls>) -> String {
+    let Some(tls) = tls else {
+        return "none: passwords and files are sent in the clear".to_owned();
+    };
+    let word = |used| match used {
+        Use::Off => "off",
+        Use::Allow => "allowed",
+        Use::Require => "required",
+    };
+    let binding = format!("{:?}", tls.session_binding).to_lowercase();
+    let implicit: Vec<String> = tls.listen.iter().map(ToString::to_string).collect();
+    let implicit = match implicit.as_slice() {
+        [] => String::new(),
+        addresses => format!("; implicit on {}", addresses.join(", ")),
+    };
+    let words = |policy: &TlsPolicy| {
+        let (control, data) = (word(policy.control), word(policy.data));
+        format!("AUTH TLS {control}, PROT P {data}")
+    };
+    let own: String = tls
+        .listeners
+        .iter()
+        .map(|own| format!("; on {}: {}", own.address, words(&own.policy)))
+        .collect();
+    let general = TlsPolicy {
+        control: tls.mode,
+        data: tls.data,
+    };
+    let names = match tls.check_server_name {
+        true => "; a host that is named has to be the certificate's",
+        false => "",
+    };
+    format!(
+        "{} (session binding: {binding}){implicit}{own}{names}",
+        words(&general)
+    )
+}

@@ -1,0 +1,113 @@
+//! What is said of files that are good, odd and wrong.
+
+use std::ffi::OsStr;
+use std::fmt::Display;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+
+use super::*;
+
+fn checked(text: &str) -> Result<(Checked, PathBuf), Vec<Problem>> {
+    let temporary = tempfile::tempdir().unwrap();
+    // A folder whose name is not text must not make anything fail.
+    let dir = temporary.path().join(OsStr::from_bytes(b"\xff"));
+    fs::create_dir(&dir).unwrap();
+    fs::create_dir(dir.join("files")).unwrap();
+    fs::write(dir.join("users.toml"), "[[user]]\nname = 1\n").unwrap();
+    let file = dir.join("pinhole.toml");
+    fs::write(&file, text).unwrap();
+    match check(&file) {
+        Ok(checked) => Ok((checked, file)),
+        Err(Unusable::Problems(problems)) => Err(problems),
+        Err(Unusable::Other(error)) => unreachable!("{error}"),
+    }
+}
+
+#[test]
+fn a_good_file_is_summed_up() {
+    let text = "[anonymous]\nroot = \"files\"\nlimits.sessions = 7\n[enforce]\nmark = 0x12\n\
+                [limits.account]\nquota_bytes = \"1GiB\"\n";
+    let (good, file) = checked(text).unwrap();
+    let summary = good.summary(&file);
+    for line in [
+        "  listen            [::]:21\n",
+        "  TLS               none: passwords and files are sent in the clear\n",
+        "  passive ports     30000-50000 (20001), each open for up to 30s\n",
+        "(attach: auto, marks admitted packets 0x12)\n",
+        "  sessions          10000; from one address any number\n",
+        "  each account      1GiB in all\n",
+        "                    anonymous: 7 sessions, 1GiB in all\n",
+    ] {
+        assert!(summary.contains(line), "{summary}");
+    }
+    assert!(!summary.contains("warning"), "{summary}");
+    let json: serde_json::Value = serde_json::from_str(&good.json()).unwrap();
+    assert_eq!(json["ok"], true);
+    assert_eq!(json["config"]["passive"]["ports"], "30000-50000");
+    assert_eq!(json["config"]["timeouts"]["idle"], "5m");
+    assert_eq!(json["config"]["enforce"]["interfaces"], "auto");
+    assert_eq!(json["config"]["enforce"]["mark"], 0x12);
+}
+
+#[test]
+fn a_guard_is_summed_up_where_there_is_one() {
+    let text = "[guard]\nports = \"40000-40009\"\non_exit = \"closed\"\ndry_run = true\n";
+    let (good, file) = checked(text).unwrap();
+    let summary = good.summary(&file);
+    let line = "  pinhole guard     control ports 21, shuts 40000-40009 (dry run: drops nothing), \
+                works on without its daemon; network namespaces: self\n";
+    assert!(summary.contains(line), "{summary}");
+    let (plain, file) = checked("").unwrap();
+    assert!(!plain.summary(&file).contains("guard"));
+}
+
+#[test]
+fn doubts_are_warnings() {
+    let (odd, file) = checked("[enforce]\nenabled = false\n").unwrap();
+    let summary = odd.summary(&file);
+    assert!(summary.contains("warning: nobody can log in"), "{summary}");
+    assert!(summary.contains("warning: enforcement is off"), "{summary}");
+}
+
+#[test]
+fn tls_is_summed_up_and_its_files_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let tls = crate::tls::testing::settings(folder.path());
+    let (certificate, key) = (tls.certificate.display(), tls.key.display());
+    let text = |certificate: &dyn Display| {
+        format!(
+            "[tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\nmode = \"require\"\n\
+             listen = [\"[::1]:990\"]\n"
+        )
+    };
+    let (good, file) = checked(&text(&certificate)).unwrap();
+    let summary = good.summary(&file);
+    let line = "  TLS               AUTH TLS required, PROT P allowed (session binding: \
+                prefer); implicit on [::1]:990\n";
+    assert!(summary.contains(line), "{summary}");
+
+    let wrong = folder.path().join("pinhole.toml");
+    fs::write(&wrong, text(&key)).unwrap();
+    let Err(Unusable::Other(error)) = check(&wrong) else {
+        unreachable!()
+    };
+    assert!(
+        error.to_string().contains("holds no certificate"),
+        "{error}"
+    );
+    let problems = checked(&text(&"/no/where")).unwrap_err();
+    assert_eq!((problems[0].line, problems[0].column), (2, 15));
+}
+
+#[test]
+fn problems_of_both_files_are_found() {
+    let problems = checked("lissten = 1\n").unwrap_err();
+    let json: serde_json::Value = serde_json::from_str(&problems_json(&problems)).unwrap();
+    assert_eq!(json["ok"], false);
+    assert_eq!(json["problems"][0]["line"], 1);
+    assert_eq!(json["problems"][0]["column"], 1);
+
+    let problems = checked("users = \"users.toml\"\n").unwrap_err();
+    assert!(problems[0].file.ends_with("users.toml"));
+    assert_eq!((problems[0].line, problems[0].column), (2, 8));
+}

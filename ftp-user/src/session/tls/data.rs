@@ -1,0 +1,83 @@
+//! RFC 4217 §7 and §9: data connections inside TLS, and whose session they have to resume.
+
+use super::super::Session;
+use super::super::transfer::Job;
+use super::Security;
+use crate::config::{Binding, Use};
+use crate::proto::command::Protection;
+use crate::proto::{Code, Reply};
+use crate::tls::DataTls;
+use crate::transfer::{
+    DataConnection, TransferError, handshake, receive_secured, send_bytes_secured,
+    send_file_secured, send_secured,
+};
+
+/// A data connection's TLS, and whose it has to be.
+pub(in crate::session) struct Secure {
+    tls: DataTls,
+    binding: Binding,
+}
+
+impl<S> Session<S> {
+    /// Is a data connection as PROT has it good enough for the policy?
+    pub(in crate::session) fn data_protection_suffices(&self) -> Result<(), Reply> {
+        let private = match &self.security {
+            Security::Clear | Security::Handshaking => false,
+            Security::Tls(secured) => secured.data == Protection::Private,
+        };
+        let wrong = match (self.tls_policy.data, private) {
+            (Use::Require, false) => {
+                "Data connections must be protected here: AUTH TLS, PBSZ 0, PROT P."
+            }
+            (Use::Off, true) => "Data connections are not protected here: PROT C.",
+            (Use::Off, false) | (Use::Allow, _) | (Use::Require, true) => return Ok(()),
+        };
+        Err(Reply::new(Code::WrongProtection, wrong))
+    }
+
+    /// TLS for the next data connection, if PROT P holds.
+    pub(in crate::session) fn secure_data(&self) -> Result<Option<Secure>, Reply> {
+        let Security::Tls(secured) = &self.security else {
+            return Ok(None);
+        };
+        match secured.data {
+            Protection::Clear | Protection::NotByTls => Ok(None),
+            Protection::Private => match secured.tls.data() {
+                Ok(tls) => Ok(Some(Secure {
+                    tls,
+                    binding: secured.binding,
+                })),
+                Err(error) => {
+                    tracing::error!(session = self.id, %error, "no TLS for a data connection");
+                    Err(Reply::new(Code::LocalError, "Internal error."))
+                }
+            },
+        }
+    }
+}
+
+/// Moves a job's bytes inside TLS.
+pub(in crate::session) async fn carry(
+    connection: &DataConnection,
+    job: Job,
+    secure: Secure,
+) -> Result<(), TransferError> {
+    let Secure { mut tls, binding } = secure;
+    tls.connection = handshake(connection, tls.connection).await?;
+    match (tls.is_bound(), binding) {
+        (true, _) | (false, Binding::Off) => {}
+        (false, Binding::Prefer) => {
+            tracing::info!("a data connection did not resume its control connection's TLS session");
+        }
+        (false, Binding::Require) => return Err(TransferError::NotResumed),
+    }
+    let tls = tls.connection;
+    match job {
+        Job::Bytes(bytes) => send_bytes_secured(connection, tls, bytes).await,
+        Job::File(file, range) => send_file_secured(connection, tls, file, range).await,
+        Job::Ascii(file) => send_secured(connection, tls, file).await,
+        Job::Listing(lines) => send_secured(connection, tls, lines).await,
+        Job::Deflated(made) => send_secured(connection, tls, made).await,
+        Job::Receive(upload, how) => receive_secured(connection, tls, upload, how).await,
+    }
+}
