@@ -1,11 +1,16 @@
 //! Programs and maps by the bare system call.
 
+mod attributes;
+
 use std::{
     io,
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
     time::Duration,
 };
 
+use self::attributes::{
+    ElementAttributes, LinkAttributes, LoadAttributes, MapAttributes, RunAttributes,
+};
 use super::instruction::{Instruction, R0, exit, set};
 
 /// include/uapi/linux/bpf.h: commands, program types, flags.
@@ -53,70 +58,6 @@ pub(crate) struct Cell(OwnedFd);
 /// A program on an interface, until it is dropped.
 pub(crate) struct Attached {
     _link: OwnedFd,
-}
-
-/// The beginning of `union bpf_attr` for `BPF_MAP_CREATE`.
-#[repr(C)]
-struct MapAttributes {
-    map_type: u32,
-    key_size: u32,
-    value_size: u32,
-    max_entries: u32,
-}
-
-/// The beginning of `union bpf_attr` for the commands on elements of maps.
-#[repr(C)]
-struct ElementAttributes {
-    map: u32,
-    zero: u32,
-    key: u64,
-    value: u64,
-    flags: u64,
-}
-
-/// The beginning of `union bpf_attr` for `BPF_PROG_LOAD`.
-#[repr(C)]
-struct LoadAttributes {
-    program_type: u32,
-    instruction_count: u32,
-    instructions: u64,
-    license: u64,
-    log_level: u32,
-    log_size: u32,
-    log_buffer: u64,
-    kernel_version: u32,
-    flags: u32,
-}
-
-/// The beginning of `union bpf_attr` for `BPF_PROG_TEST_RUN`.
-#[repr(C)]
-#[derive(Default)]
-struct RunAttributes {
-    program: u32,
-    return_value: u32,
-    data_size_in: u32,
-    data_size_out: u32,
-    data_in: u64,
-    data_out: u64,
-    repeat: u32,
-    duration: u32,
-    context_size_in: u32,
-    context_size_out: u32,
-    context_in: u64,
-    context_out: u64,
-    flags: u32,
-    cpu: u32,
-    batch_size: u32,
-    zero: u32,
-}
-
-/// The beginning of `union bpf_attr` for `BPF_LINK_CREATE`.
-#[repr(C)]
-struct LinkAttributes {
-    program: u32,
-    target: u32,
-    attach_type: u32,
-    flags: u32,
 }
 
 impl Program {

@@ -1,8 +1,9 @@
 //! What a flood into the passive range leaves of a transfer.
 
+mod front;
+
 use std::{
     net::{IpAddr, SocketAddr},
-    path::Path,
     time::{Duration, Instant},
 };
 
@@ -13,10 +14,8 @@ use ftp_tests::{
 };
 use rustix::net::sockopt::set_socket_send_buffer_size;
 
-use super::{
-    Bench, Rounds, Scenario,
-    lock::{ESTABLISHED, iptables},
-};
+use self::front::{FRONTS, Front};
+use super::{Bench, Rounds, Scenario};
 use crate::{
     client::{ANONYMOUS, Account, Client, Data},
     files::UPLOADS,
@@ -25,7 +24,7 @@ use crate::{
         link::{Receiver, index, pin, two_cores},
     },
     row::Sample,
-    server::{PASSIVE_PORTS, Running, Server, Site},
+    server::{PASSIVE_PORTS, Server, Site},
 };
 
 const RATES: [u32; 4] = [0, 200_000, 400_000, 1_000_000];
@@ -76,77 +75,6 @@ impl Scenario for Goodput {
             "every contestant but one is vsftpd, which cannot be had"
         );
         Ok(Box::new(Contestants { bench, vsftpd }))
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Front {
-    Open,
-    Conntrack,
-    Helper,
-    Guard,
-    Own,
-}
-
-const FRONTS: [Front; 5] = [
-    Front::Open,
-    Front::Conntrack,
-    Front::Helper,
-    Front::Guard,
-    Front::Own,
-];
-
-impl Front {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Open => "vsftpd, range open",
-            Self::Conntrack => "vsftpd, range open + conntrack",
-            Self::Helper => "vsftpd, conntrack helper",
-            Self::Guard => "pinhole guard, vsftpd",
-            Self::Own => "pinhole serve",
-        }
-    }
-
-    /// Puts it in front of the server; what is returned must live as long as it is to hold.
-    fn apply(self, program: &Path, lab: &Lab) -> Result<Option<Running>> {
-        let server = &lab.server;
-        let (first, last) = PASSIVE_PORTS;
-        match self {
-            Self::Open | Self::Own => {}
-            Self::Conntrack => {
-                iptables(server, ESTABLISHED)?;
-                iptables(server, "-A INPUT -p tcp --dport 21 -j ACCEPT")?;
-                iptables(
-                    server,
-                    &format!("-A INPUT -p tcp --dport {first}:{last} -j ACCEPT"),
-                )?;
-                iptables(server, "-A INPUT -p tcp -j DROP")?;
-            }
-            Self::Helper => {
-                iptables(
-                    server,
-                    "-t raw -A PREROUTING -p tcp --dport 21 -j CT --helper ftp",
-                )?;
-                iptables(server, ESTABLISHED)?;
-                iptables(server, "-A INPUT -p tcp --dport 21 -j ACCEPT")?;
-                iptables(server, "-A INPUT -p tcp -j DROP")?;
-            }
-            Self::Guard => {
-                let mut command = server.command(program);
-                command.args([
-                    "guard",
-                    "--interface",
-                    "s0",
-                    "--attach",
-                    "native",
-                    "--ports",
-                ]);
-                command.arg(format!("{first}-{last}"));
-                let guard = Running::start_saying(command, "ready", tempfile::tempdir()?)?;
-                return Ok(Some(guard));
-            }
-        }
-        Ok(None)
     }
 }
 

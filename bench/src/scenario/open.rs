@@ -1,8 +1,9 @@
 //! Opening one port for one client: what a PASV would wait for, and what a standing opening takes of memory.
 
+mod memory;
+
 use std::{
     fmt::Write as _,
-    fs,
     net::Ipv4Addr,
     time::{Duration, Instant},
 };
@@ -12,6 +13,7 @@ use ftp_ebpf::abi::{Claim, ClientMask, Pinhole, Tuple};
 use ftp_tests::namespace::NetNs;
 use ftp_user::pinholes::kernel::{Object, Set, Settings};
 
+use self::memory::{BY, grown, kernel_memory, table_memory};
 use super::{Bench, Rounds, Scenario};
 use crate::{
     nftables::Nftables,
@@ -20,8 +22,6 @@ use crate::{
 
 const STANDING: [u32; 4] = [0, 1_000, 10_000, 100_000];
 const CAPACITY: u32 = 131_072;
-/// Standing openings by which memory is measured.
-const BY: u32 = 10_000;
 
 /// See [`Scenario::method`].
 pub(crate) struct Open;
@@ -240,22 +240,6 @@ fn pinhole(standing: u32) -> Result<(Duration, Option<f64>)> {
     Ok((time, memory))
 }
 
-/// Bytes of the table of pinholes, as the kernel accounts for it: the only map of its capacity that grows.
-fn table_memory() -> Result<u64> {
-    let mut total = None;
-    for entry in fs::read_dir("/proc/self/fdinfo").context("cannot list descriptors")? {
-        let text = fs::read_to_string(entry?.path()).unwrap_or_default();
-        let field = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-            line.trim().parse::<u64>().ok()
-        };
-        if field("max_entries:") == Some(CAPACITY.into()) {
-            total = Some(total.unwrap_or(0) + field("memlock:").unwrap_or(0));
-        }
-    }
-    total.context("no descriptor is the table's")
-}
-
 /// A set of so many openings; the bytes that one takes.
 fn nft_set(namespace: &NetNs, standing: u32) -> Result<Option<f64>> {
     let before = kernel_memory()?;
@@ -276,26 +260,6 @@ fn nft_set(namespace: &NetNs, standing: u32) -> Result<Option<f64>> {
     grown(before, standing)
 }
 
-fn grown(before: u64, standing: u32) -> Result<Option<f64>> {
-    let now = kernel_memory()?;
-    Ok((standing == BY && now > before).then(|| (now - before) as f64 / f64::from(standing)))
-}
-
-/// Bytes that the kernel has taken for itself, as far as firewall rules are in it.
-fn kernel_memory() -> Result<u64> {
-    let text = fs::read_to_string("/proc/meminfo").context("cannot read /proc/meminfo")?;
-    Ok(sum_of(&text, &["Slab:", "VmallocUsed:", "Percpu:"]) * 1024)
-}
-
-fn sum_of(meminfo: &str, names: &[&str]) -> u64 {
-    let value = |line: &str| line.split_whitespace().nth(1)?.parse::<u64>().ok();
-    meminfo
-        .lines()
-        .filter(|line| names.iter().any(|name| line.starts_with(name)))
-        .filter_map(value)
-        .sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -304,11 +268,5 @@ mod tests {
     fn no_two_openings_are_the_same() {
         let ends: std::collections::BTreeSet<_> = (0..110_000).map(end).collect();
         assert_eq!(ends.len(), 110_000);
-    }
-
-    #[test]
-    fn memory_is_summed_by_name() {
-        let text = "MemTotal: 100 kB\nSlab: 30 kB\nVmallocUsed: 4 kB\nPercpu: 2 kB\n";
-        assert_eq!(sum_of(text, &["Slab:", "Percpu:"]), 32);
     }
 }

@@ -1,6 +1,8 @@
 //! Transfers of one large file and of many small ones: how fast a server moves bytes, and what of the CPU it
 //! takes to do so.
 
+mod case;
+
 use std::{
     fs::File,
     time::{Duration, Instant},
@@ -8,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
+use self::case::{Case, LARGE, LARGE_QUICK_TLS, SMALL_COUNT, STREAMS, What};
 use super::{
     Bench, Rounds, Scenario, ceiling,
     stand::{Network, Stand, at_once},
@@ -19,20 +22,14 @@ use crate::{
     row::{CEILING, Sample, compare},
 };
 
-/// Bytes of the large transfers: without TLS a run of 1 GiB takes a fraction of a second.
-const LARGE: u64 = 1 << 30;
-const LARGE_QUICK_TLS: u64 = 1 << 28;
-/// And of the one before, that does not count.
+/// Bytes of the transfer before each, that does not count.
 const WARM: u64 = 1 << 26;
-/// Many small ones.
+/// Bytes of each of the many small ones.
 const SMALL: usize = 4 << 10;
-const SMALL_COUNT: u32 = 10_000;
-const SMALL_COUNT_QUICK: u32 = 1_000;
 /// No contestant's small files take longer: what was done by then counts.
 const LONGEST: Duration = Duration::from_secs(15);
 const LONGEST_QUICK: Duration = Duration::from_millis(1500);
 const MANY: &str = "small";
-const STREAMS: [usize; 2] = [1, 8];
 
 /// See [`Scenario::method`].
 pub(crate) struct Transfer;
@@ -82,72 +79,6 @@ impl Scenario for Transfer {
         }
         files.many(MANY, SMALL_COUNT, SMALL)?;
         Ok(Box::new(Pairs { bench }))
-    }
-}
-
-/// One thing that each server is asked to do.
-#[derive(Clone, Copy)]
-struct Case {
-    upload: bool,
-    tls: bool,
-    streams: usize,
-    what: What,
-}
-
-#[derive(Clone, Copy)]
-enum What {
-    /// This many bytes in all, one file for each stream.
-    Large(u64),
-    /// This many files in all.
-    Small(u32),
-}
-
-impl Case {
-    fn all(quick: bool) -> Vec<Self> {
-        let mut all = Vec::new();
-        for small in [false, true] {
-            for upload in [false, true] {
-                for tls in [false, true] {
-                    for streams in STREAMS {
-                        let what = match small {
-                            true if quick => What::Small(SMALL_COUNT_QUICK),
-                            true => What::Small(SMALL_COUNT),
-                            false if quick && tls => What::Large(LARGE_QUICK_TLS),
-                            false => What::Large(LARGE),
-                        };
-                        all.push(Self {
-                            upload,
-                            tls,
-                            streams,
-                            what,
-                        });
-                    }
-                }
-            }
-        }
-        all
-    }
-
-    /// How often it is done before it is the next server's turn: in the clear one is too short.
-    fn times(&self) -> u32 {
-        match (self.what, self.tls) {
-            (What::Large(_), false) => 3,
-            (What::Large(_), true) | (What::Small(_), _) => 1,
-        }
-    }
-
-    fn name(&self) -> String {
-        let verb = if self.upload { "STOR" } else { "RETR" };
-        let what = match self.what {
-            What::Large(size) => format!("{} MiB", size >> 20),
-            What::Small(count) => format!("{count} x 4 KiB"),
-        };
-        let tls = if self.tls { ", TLS" } else { "" };
-        let streams = match self.streams {
-            1 => "1 stream".to_owned(),
-            many => format!("{many} streams"),
-        };
-        format!("{verb} {what}{tls}, {streams}")
     }
 }
 
@@ -351,19 +282,5 @@ impl Pairs<'_> {
         };
         let (done, time) = stand.within(|| at_once(sessions, work))?;
         Ok((done.iter().sum::<u64>() * SMALL as u64, time))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_case_has_a_name_of_its_own() {
-        let names: std::collections::BTreeSet<String> =
-            Case::all(false).iter().map(Case::name).collect();
-        assert_eq!(names.len(), 16);
-        assert!(names.contains("RETR 1024 MiB, TLS, 8 streams"), "{names:?}");
-        assert!(names.contains("STOR 10000 x 4 KiB, 1 stream"), "{names:?}");
     }
 }
