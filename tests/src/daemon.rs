@@ -1,8 +1,10 @@
 //! The daemon under test: started in a namespace, ready when it says so, ended with its guard.
 
+mod admin;
+mod successor;
+
 use std::{
     io::{BufRead, BufReader},
-    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
@@ -10,17 +12,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
-};
+use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{
-    namespace::NetNs,
-    process::{self, Finished},
-    settings::Settings,
-    wait,
+pub use self::{
+    admin::{add_user, binary, pinhole, set_user},
+    successor::Successor,
 };
+use crate::{namespace::NetNs, process, settings::Settings, wait};
 
 /// The line the daemon logs when every listener is bound and every program attached.
 const READY: &str = "ready";
@@ -99,45 +97,6 @@ impl Daemon {
         self.child.id()
     }
 
-    /// Has it restart without a gap, and waits until the new process is ready. Returns its id; it
-    /// ends with this.
-    pub fn restart(&self) -> Result<Successor> {
-        let ready = self.count_said(is_ready);
-        let before = self.successors().len();
-        self.signal(Signal::USR2)?;
-        self.successor_of(before, ready)
-    }
-
-    /// The same where a process that has taken over already is the one to restart.
-    pub fn restart_again(&self, successor: Successor) -> Result<Successor> {
-        let ready = self.count_said(is_ready);
-        let before = self.successors().len();
-        successor.signal(Signal::USR2)?;
-        self.successor_of(before, ready)
-    }
-
-    fn successor_of(&self, before: usize, ready: usize) -> Result<Successor> {
-        wait::poll_within(wait::SOON, "another process has taken over", || {
-            if self.has_said(|line| line.contains("restart refused")) {
-                bail!("{}", self.log());
-            }
-            let ready = self.count_said(is_ready) > ready;
-            let newest = self.successors().get(before).copied();
-            Ok(newest.filter(|_| ready))
-        })
-        .map(|pid| Successor { pid })
-    }
-
-    /// The processes that have taken over, by now, from the one that was started or from each other.
-    fn successors(&self) -> Vec<Pid> {
-        let pid = |line: &String| {
-            let (line, _) = line.split_once(" has taken over;")?;
-            let (_, pid) = line.rsplit_once(' ')?;
-            Pid::from_raw(pid.parse().ok()?)
-        };
-        lock(&self.said).iter().filter_map(pid).collect()
-    }
-
     /// Everything it has logged so far.
     pub fn log(&self) -> String {
         lock(&self.said).join("\n")
@@ -209,38 +168,6 @@ impl Daemon {
     }
 }
 
-/// A process of a [`Daemon`] that has taken over.
-#[derive(Clone, Copy, Debug)]
-pub struct Successor {
-    pid: Pid,
-}
-
-impl Successor {
-    /// Its process id.
-    pub fn pid(self) -> u32 {
-        self.pid.as_raw_nonzero().get().unsigned_abs()
-    }
-
-    /// Sends a signal.
-    pub fn signal(self, signal: Signal) -> Result<()> {
-        kill_process(self.pid, signal)
-            .with_context(|| format!("cannot send {signal:?} to the daemon's new process"))
-    }
-
-    /// Waits until it has ended.
-    pub fn wait(self) -> Result<()> {
-        let handle = match pidfd_open(self.pid, PidfdFlags::empty()) {
-            Ok(handle) => handle,
-            Err(rustix::io::Errno::SRCH) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        };
-        let limit = Timespec::try_from(wait::SOON)?;
-        let ended = poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&limit))?;
-        ensure!(ended > 0, "the daemon's new process still runs");
-        Ok(())
-    }
-}
-
 impl Drop for Daemon {
     fn drop(&mut self) {
         // Nobody is left to hear of an error here, and the kernel kills it with this process.
@@ -248,59 +175,6 @@ impl Drop for Daemon {
         // Shown by the test runner only when the test has failed.
         eprintln!("--- the daemon said:\n{}\n---", self.log());
     }
-}
-
-/// The program under test: `PINHOLE_BIN`, else the one built beside this test.
-pub fn binary() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("PINHOLE_BIN") {
-        return Ok(path.into());
-    }
-    // target/<profile>/deps/<test>
-    let test = std::env::current_exe().context("cannot find this test's own file")?;
-    let profile = test.parent().and_then(Path::parent);
-    let binary = profile
-        .context("this test's file has no folder")?
-        .join("pinhole");
-    ensure!(
-        binary.is_file(),
-        "{} is not built: `cargo xtask test` builds it, or name one in PINHOLE_BIN",
-        binary.display()
-    );
-    Ok(binary)
-}
-
-/// Runs `pinhole` with `args` to its end.
-pub fn pinhole(args: &[&str], input: &str) -> Result<Finished> {
-    let mut command = Command::new(binary()?);
-    command.args(args);
-    process::run(command, input.as_bytes(), wait::SOON)
-}
-
-/// Adds a password user to the users file at `file`, as an admin does.
-pub fn add_user(file: &Path, name: &str, password: &str, root: &Path) -> Result<()> {
-    let mut command = Command::new(binary()?);
-    command
-        .args(["user", "add", name, "--root"])
-        .arg(root)
-        .arg("--file")
-        .arg(file);
-    process::run(command, format!("{password}\n").as_bytes(), wait::SOON)
-        .and_then(Finished::successful)
-        .with_context(|| format!("cannot add user {name}"))
-        .map(drop)
-}
-
-/// Changes a user of the users file at `file`, as an admin does.
-pub fn set_user(file: &Path, name: &str, flags: &[&str]) -> Result<()> {
-    let mut command = Command::new(binary()?);
-    command
-        .args(["user", "set", name, "--file"])
-        .arg(file)
-        .args(flags);
-    process::run(command, b"", wait::SOON)
-        .and_then(Finished::successful)
-        .with_context(|| format!("cannot change user {name}"))
-        .map(drop)
 }
 
 /// As text, or as JSON.

@@ -12,6 +12,7 @@ pub mod certificate;
 pub mod clients;
 pub mod control;
 pub mod counters;
+pub mod crowd;
 pub mod daemon;
 pub mod debian;
 pub mod files;

@@ -1,8 +1,13 @@
 //! What most scenarios start from: a lab, a daemon in it that serves a folder, and sessions.
 
-use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use ftp_user::pinholes::inspect::{Row, Tables};
 
 use crate::{
@@ -126,6 +131,17 @@ impl Site {
     /// What the server answers to a SYN to `to`.
     pub fn syn(&self, wire: &Wire, from: SocketAddr, to: SocketAddr) -> Result<Answer> {
         self.probe(wire, Segment::syn(from, to))
+    }
+
+    /// Fails unless a SYN from that address to `to` is answered by nothing.
+    pub fn ensure_silent(&self, wire: &Wire, from: IpAddr, to: SocketAddr) -> Result<()> {
+        let from = SocketAddr::new(from, wire.fresh_port());
+        let answer = self.syn(wire, from, to)?;
+        ensure!(
+            answer == Answer::Nothing,
+            "a SYN from {from} to {to}: {answer:?}"
+        );
+        Ok(())
     }
 
     /// What the server answers to `segment`; the control port is the canary.

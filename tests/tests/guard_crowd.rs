@@ -1,10 +1,9 @@
 //! Many sessions through the guard: a hundred at once, servers that restart under load, many clients
-//! in one process, and thousands in a row that leave nothing behind.
+//! in one process.
 
 use std::{
-    collections::BTreeSet,
     io::Read,
-    net::{SocketAddr, TcpStream},
+    net::TcpStream,
     sync::{
         Barrier, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
@@ -12,15 +11,14 @@ use std::{
     thread,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use ftp_tests::{
-    control::Control,
     counters,
+    crowd::{all, negotiate},
     guarded::{FIRST, Guarded, Scene},
     lab::{Family, Options},
     need_root,
     peer::Brand,
-    site::{client_end, server_end},
     wait,
 };
 
@@ -28,27 +26,6 @@ const CROWD: u16 = 100;
 /// More than fits into the buffers of a connection that nobody reads: every transfer is under way
 /// until it is read.
 const LONG: usize = 6_000_000;
-
-/// Runs `work` on one thread for each number below `threads`; fails with the first failure.
-fn all(threads: u16, work: impl Fn(u16) -> Result<()> + Sync) -> Result<()> {
-    let failures: Vec<String> = thread::scope(|scope| {
-        let work = &work;
-        let threads: Vec<_> = (0..threads).map(|n| scope.spawn(move || work(n))).collect();
-        threads
-            .into_iter()
-            .enumerate()
-            .filter_map(|(n, thread)| match thread.join() {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(format!("number {n}: {error:#}")),
-                Err(_) => Some(format!("number {n} panicked")),
-            })
-            .collect()
-    });
-    match failures.first() {
-        None => Ok(()),
-        Some(first) => bail!("{} of {threads} failed; {first}", failures.len()),
-    }
-}
 
 /// Fails unless the rest of `data` is `expected`.
 fn ensure_rest(mut data: TcpStream, expected: &[u8]) -> Result<()> {
@@ -64,18 +41,6 @@ fn ensure_rest(mut data: TcpStream, expected: &[u8]) -> Result<()> {
         ensure!(same, "something else from byte {at}");
         at += len;
     }
-}
-
-/// A passive port. Pure-FTPd answers 425 when two of its processes hit on one port at a time.
-fn negotiate(session: &mut Control) -> Result<SocketAddr> {
-    for _ in 0..3 {
-        let hole = session.passive();
-        match &hole {
-            Err(error) if error.to_string().contains("< 425 ") => {}
-            Ok(_) | Err(_) => return hole,
-        }
-    }
-    session.passive()
 }
 
 /// A hundred downloads under way at one time, half of them over IPv6, each from its own address.
@@ -228,104 +193,4 @@ fn servers_that_restart_under_load() -> Result<()> {
         restarts(brand).context(brand.name())?;
     }
     Ok(())
-}
-
-/// Sessions in a row through each server: `PINHOLE_SOAK`, or as many as a test may take time for.
-fn soak_length() -> Result<usize> {
-    match std::env::var("PINHOLE_SOAK") {
-        Ok(text) => text.parse().context("PINHOLE_SOAK is no number"),
-        Err(_) => Ok(320),
-    }
-}
-
-fn soak(brand: Brand) -> Result<()> {
-    const CLIENTS: u16 = 8;
-    let sessions = soak_length()?;
-    let guarded = Scene {
-        network: Options {
-            clients: CLIENTS,
-            ..Options::default()
-        },
-        last: FIRST + 999,
-        len: 1024,
-        ..Scene::of(brand)
-    }
-    .start()?;
-    let next = AtomicUsize::new(0);
-    let ports = Mutex::new(BTreeSet::new());
-    let started = std::time::Instant::now();
-    all(CLIENTS, |n| {
-        loop {
-            let number = next.fetch_add(1, Relaxed);
-            if number >= sessions {
-                return Ok(());
-            }
-            let used =
-                one_of_many(&guarded, n, number).with_context(|| format!("session {number}"))?;
-            ports
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .extend(used);
-        }
-    })?;
-    let took = started.elapsed();
-    guarded.until_no_pinhole()?;
-    guarded.until_no_session()?;
-    let ports = ports.into_inner().unwrap_or_else(PoisonError::into_inner);
-    // Nor does a port stay shut on which nobody listens any more.
-    let wire = guarded.lab.client_wire()?;
-    for port in &ports {
-        wait::poll_within(wait::SOON, &format!("port {port} is nobody's"), || {
-            let from = client_end(Family::V4, 0, wire.fresh_port());
-            let answer = guarded.syn(&wire, from, server_end(Family::V4, *port))?;
-            Ok(answer.is_reset().then_some(()))
-        })?;
-    }
-    eprintln!(
-        "{}: {sessions} sessions in {took:?} over {} ports",
-        brand.name(),
-        ports.len()
-    );
-    Ok(())
-}
-
-/// Most sessions download and leave; some leave with a pinhole open, and some without a word.
-fn one_of_many(guarded: &Guarded<'_>, client: u16, number: usize) -> Result<Vec<u16>> {
-    let mut session = guarded.session(Family::BOTH[number % 2], client)?;
-    let hole = negotiate(&mut session)?;
-    let mut ports = vec![hole.port()];
-    match number % 16 {
-        13 => session.reset()?,
-        14 => ports.push(negotiate(&mut session)?.port()),
-        15 => drop(session.data(hole)?),
-        _ => {
-            ensure!(session.fetch("RETR file", hole)? == guarded.content);
-            session.expect("QUIT", 221)?;
-        }
-    }
-    Ok(ports)
-}
-
-#[test]
-fn a_row_of_sessions_leaves_vsftpd_an_empty_table() -> Result<()> {
-    need_root!();
-    soak(Brand::Vsftpd)
-}
-
-#[test]
-fn a_row_of_sessions_leaves_pure_ftpd_an_empty_table() -> Result<()> {
-    need_root!();
-    soak(Brand::PureFtpd)
-}
-
-#[test]
-fn a_row_of_sessions_leaves_proftpd_an_empty_table() -> Result<()> {
-    need_root!();
-    soak(Brand::ProFtpd)
-}
-
-#[test]
-fn a_row_of_sessions_leaves_pyftpdlib_an_empty_table() -> Result<()> {
-    need_root!();
-    soak(Brand::Pyftpdlib)
 }

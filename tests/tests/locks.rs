@@ -1,25 +1,22 @@
-//! The locks: who does not get through, and when nobody does any more. Every silence is proven by
-//! an answer that came after it.
+//! The locks: who does not get through. Every silence is proven by an answer that came after it.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
 use ftp_tests::{
-    control::{self, Control},
+    control::{self},
     counters, files,
     frame::{Flags, Segment},
     lab::{self, Family, Lab, Options},
     need_root,
     settings::CONTROL_PORT,
     site::{self, Site, client_end, server_end},
-    wait,
-    wire::{Answer, Wire},
+    wire::Answer,
 };
-use rustix::time::{ClockId, clock_gettime};
 
 /// In the range of the default settings; no scenario has a pinhole there by chance, because the
 /// scenarios that use it have none.
@@ -28,16 +25,6 @@ const CLOSED: u16 = 30007;
 /// Every combination of the six flags of RFC 793.
 fn every_flag() -> impl Iterator<Item = Flags> {
     (0..64).map(Flags)
-}
-
-fn ensure_silent(site: &Site, wire: &Wire, from: IpAddr, to: SocketAddr) -> Result<()> {
-    let from = SocketAddr::new(from, wire.fresh_port());
-    let answer = site.syn(wire, from, to)?;
-    ensure!(
-        answer == Answer::Nothing,
-        "a SYN from {from} to {to}: {answer:?}"
-    );
-    Ok(())
 }
 
 #[test]
@@ -166,7 +153,7 @@ fn a_second_connection_to_a_claimed_pinhole_is_dropped() -> Result<()> {
         let before = site.count("claimed")?;
         ensure!(site.syn(&wire, first, hole)? == Answer::SYN_ACK);
         for _ in 0..5 {
-            ensure_silent(&site, &wire, first.ip(), hole)?;
+            site.ensure_silent(&wire, first.ip(), hole)?;
         }
         ensure!(site.count("claimed")? - before == 5);
         let rows = site.pinholes()?;
@@ -202,180 +189,12 @@ fn a_second_connection_beside_an_accepted_one_is_dropped() -> Result<()> {
         let mut data = session.data(hole)?;
         session.expect_reply(150)?;
         site.until_no_pinhole()?;
-        ensure_silent(&site, &wire, session.host(), hole)?;
+        site.ensure_silent(&wire, session.host(), hole)?;
         // Nor does the intruder's attempt disturb the transfer.
         let mut fetched = Vec::new();
         std::io::Read::read_to_end(&mut data, &mut fetched)?;
         session.expect_reply(226)?;
         files::ensure_equal("the download", &fetched, &content)?;
-    }
-    Ok(())
-}
-
-/// Ends a pinhole by `end`, and sees that it is gone from the table and from the wire.
-fn ensure_ends(
-    site: &Site,
-    wire: &Wire,
-    family: Family,
-    what: &str,
-    end: impl FnOnce(Control, SocketAddr) -> Result<Option<Control>>,
-) -> Result<()> {
-    let mut session = site.anonymous(family, 0)?;
-    let (hole, host) = (session.passive()?, session.host());
-    let rows = site.pinholes()?;
-    ensure!(
-        rows.len() == 1 && rows[0].port == hole.port() && rows[0].client == host,
-        "{what}: {rows:?} instead of one for {host} at {hole}"
-    );
-    let session = end(session, hole).with_context(|| what.to_owned())?;
-    site.until_no_pinhole().with_context(|| what.to_owned())?;
-    ensure_silent(site, wire, host, hole).with_context(|| what.to_owned())?;
-    drop(session);
-    Ok(())
-}
-
-#[test]
-fn a_pinhole_is_gone_when_it_has_served_or_its_session_says_so() -> Result<()> {
-    need_root!();
-    let site = Site::new()?;
-    let wire = site.lab.client_wire()?;
-    site.put("file", 1000)?;
-    for family in Family::BOTH {
-        ensure_ends(&site, &wire, family, "after accept", |mut session, hole| {
-            session.fetch("RETR file", hole)?;
-            Ok(Some(session))
-        })?;
-        ensure_ends(&site, &wire, family, "after QUIT", |mut session, _| {
-            session.expect("QUIT", 221)?;
-            Ok(Some(session))
-        })?;
-        ensure_ends(&site, &wire, family, "after ABOR", |mut session, _| {
-            session.expect("ABOR", 226)?;
-            Ok(Some(session))
-        })?;
-        ensure_ends(&site, &wire, family, "after REIN", |mut session, _| {
-            session.expect("REIN", 220)?;
-            Ok(Some(session))
-        })?;
-        ensure_ends(&site, &wire, family, "after EPRT", |mut session, _| {
-            let own = SocketAddr::new(session.host(), 50000);
-            let line = format!("EPRT {}", control::eprt_argument(own));
-            session.expect(&line, 200)?;
-            Ok(Some(session))
-        })?;
-        ensure_ends(&site, &wire, family, "client closed", |session, _| {
-            drop(session);
-            Ok(None)
-        })?;
-        ensure_ends(&site, &wire, family, "client reset", |session, _| {
-            session.reset()?;
-            Ok(None)
-        })?;
-        ensure_ends(
-            &site,
-            &wire,
-            family,
-            "refused transfer",
-            |mut session, _| {
-                // A transfer that fails early has used up nothing yet: ABOR has to.
-                session.expect("RETR missing", 550)?;
-                session.expect("ABOR", 226)?;
-                Ok(Some(session))
-            },
-        )?;
-    }
-    Ok(())
-}
-
-#[test]
-fn a_new_pinhole_replaces_the_sessions_old_one() -> Result<()> {
-    need_root!();
-    let site = Site::new()?;
-    let wire = site.lab.client_wire()?;
-    for family in Family::BOTH {
-        let mut session = site.anonymous(family, 0)?;
-        let mut holes = vec![session.passive()?];
-        for _ in 0..50 {
-            holes.push(session.passive()?);
-            let rows = site.pinholes()?;
-            ensure!(rows.len() == 1, "{rows:?}");
-        }
-        let last = holes.pop().context("a pinhole")?;
-        for hole in holes.into_iter().filter(|hole| *hole != last) {
-            ensure_silent(&site, &wire, session.host(), hole)?;
-        }
-        let from = client_end(family, 0, wire.fresh_port());
-        ensure!(site.syn(&wire, from, last)? == Answer::SYN_ACK);
-    }
-    Ok(())
-}
-
-#[test]
-fn a_pinhole_is_gone_at_its_deadline() -> Result<()> {
-    need_root!();
-    let site = Site::with(Options::default(), |settings| {
-        settings.set("passive.connect_timeout", "1s")
-    })?;
-    let wire = site.lab.client_wire()?;
-    for family in Family::BOTH {
-        let mut session = site.anonymous(family, 0)?;
-        let started = Instant::now();
-        let hole = session.passive()?;
-        site.put("file", 10)?;
-        // Nobody connects.
-        session.expect("RETR file", 425)?;
-        let waited = started.elapsed();
-        ensure!(
-            waited >= Duration::from_secs(1),
-            "425 after {waited:?} already"
-        );
-        site.until_no_pinhole()?;
-        ensure_silent(&site, &wire, session.host(), hole)?;
-
-        // Nor does anybody ask for a transfer. A SYN would take the pinhole if it came in time.
-        let hole = session.passive()?;
-        wait::poll_within(wait::SOON, "the deadline passes", || {
-            let rows = site.pinholes()?;
-            Ok(rows.iter().all(|row| row.remaining.is_zero()).then_some(()))
-        })?;
-        // The locks go by a clock that is some milliseconds behind.
-        let passed = clock_gettime(ClockId::Monotonic);
-        wait::until("it has passed by the coarse clock", || {
-            let now = clock_gettime(ClockId::MonotonicCoarse);
-            (now.tv_sec, now.tv_nsec) > (passed.tv_sec, passed.tv_nsec)
-        })?;
-        ensure_silent(&site, &wire, session.host(), hole)?;
-    }
-    Ok(())
-}
-
-#[test]
-fn a_pinhole_is_gone_with_the_daemon() -> Result<()> {
-    need_root!();
-    for kill in [true, false] {
-        let site = Site::new()?;
-        let wire = site.lab.client_wire()?;
-        let mut sessions = Vec::new();
-        for family in Family::BOTH {
-            let mut session = site.anonymous(family, 0)?;
-            let hole = session.passive()?;
-            sessions.push((session, hole));
-        }
-        let Site { daemon, lab, .. } = site;
-        if kill {
-            daemon.kill9()?;
-        } else {
-            daemon.stop()?;
-        }
-        for (_session, hole) in &sessions {
-            let family = Family::of(hole.ip());
-            wait::until("the kernel has nothing there any more", || {
-                let from = client_end(family, 0, wire.fresh_port());
-                wire.probe(Segment::syn(from, *hole), site::control_address(family))
-                    .is_ok_and(Answer::is_reset)
-            })?;
-        }
-        ensure!(counters::listeners(&lab.server)?.is_empty());
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use ftp_tests::{
     control::Control,
     files,
-    lab::{Family, Options},
+    lab::Family,
     need_root, process,
     site::{self, PASSWORD, Site, USER},
     wait,
@@ -223,65 +223,6 @@ fn lines(bytes: Vec<u8>) -> Result<Vec<String>> {
     let text = String::from_utf8(bytes)?;
     ensure!(text.ends_with("\r\n"), "the last line has no end");
     Ok(text.split_terminator("\r\n").map(str::to_owned).collect())
-}
-
-/// Where RFC 959 has active connections come from, if the administrator wants it so.
-#[test]
-fn active_connections_come_from_port_20_when_configured() -> Result<()> {
-    need_root!();
-    for from_port_20 in [true, false] {
-        let site = Site::with(Options::default(), |settings| {
-            settings.set("active.from_port_20", from_port_20)
-        })?;
-        let content = site.put("file", 100_000)?;
-        for family in Family::BOTH {
-            let mut session = site.anonymous(family, 0)?;
-            // More than once: port 20 is in TIME-WAIT then.
-            for _ in 0..5 {
-                let listener = session.listen()?;
-                session.port_to(&listener)?;
-                session.send(b"RETR file\r\n")?;
-                let (mut data, from) = listener.accept()?;
-                ensure!((from.port() == 20) == from_port_20, "it comes from {from}");
-                let mut fetched = Vec::new();
-                data.read_to_end(&mut fetched)?;
-                session.expect_reply(150)?;
-                session.expect_reply(226)?;
-                files::ensure_equal("file", &fetched, &content)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// RFC 959, section 3.2: from port 20 to the port that the control connection comes from.
-#[test]
-fn without_port_the_default_data_port_is_used_if_configured() -> Result<()> {
-    need_root!();
-    for configured in [true, false] {
-        let site = Site::with(Options::default(), |settings| {
-            settings.set("active.default_port", configured)
-        })?;
-        let content = site.put("file", 100_000)?;
-        for family in Family::BOTH {
-            let mut session = site.anonymous(family, 0)?;
-            if configured {
-                let listener = session.listen_at_control_port()?;
-                session.send(b"RETR file\r\n")?;
-                let (mut data, from) = listener.accept()?;
-                ensure!(from.port() == 20, "it comes from {from}");
-                let mut fetched = Vec::new();
-                data.read_to_end(&mut fetched)?;
-                session.expect_reply(150)?;
-                session.expect_reply(226)?;
-                files::ensure_equal("file", &fetched, &content)?;
-                // Nothing but EPSV from now on.
-                session.expect("EPSV ALL", 200)?;
-            }
-            session.expect("RETR file", 425)?;
-        }
-    }
-    Ok(())
 }
 
 /// A client that asks for a transfer and goes away leaves nothing behind.

@@ -2,6 +2,7 @@
 //! is configured is in its own file; here is how all of them are asked for, started and ended.
 
 mod inetd;
+mod plan;
 mod proftpd;
 mod pure_ftpd;
 mod pyftpdlib;
@@ -9,19 +10,21 @@ mod scripted;
 mod vsftpd;
 
 use std::{
-    ffi::OsString,
     fs,
     net::{Ipv4Addr, SocketAddr},
-    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
-    path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::ExitStatus,
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process};
 
-use self::inetd::Inetd;
+use self::{
+    inetd::Inetd,
+    plan::{Group, Plan},
+};
 use crate::{
     control::{self, Control},
     namespace::NetNs,
@@ -246,83 +249,5 @@ impl Peer {
             .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
             .filter_map(|path| fs::read_to_string(path).ok())
             .collect()
-    }
-}
-
-/// A program to run, for the server or, under inetd, for each of its sessions.
-#[derive(Clone, Debug)]
-struct Plan {
-    program: PathBuf,
-    args: Vec<OsString>,
-    env: Vec<(&'static str, OsString)>,
-    /// Where to write what it says.
-    log: PathBuf,
-}
-
-impl Plan {
-    fn new(program: PathBuf, folder: &Path) -> Plan {
-        Plan {
-            program,
-            args: Vec::new(),
-            env: Vec::new(),
-            log: folder.join("said.log"),
-        }
-    }
-
-    fn arg(mut self, arg: impl Into<OsString>) -> Plan {
-        self.args.push(arg.into());
-        self
-    }
-
-    fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Plan {
-        self.args.extend(args.into_iter().map(Into::into));
-        self
-    }
-
-    fn command(&self, namespace: &NetNs) -> Command {
-        let mut command = namespace.command(&self.program);
-        command
-            .args(&self.args)
-            .envs(self.env.iter().map(|(name, value)| (name, value)))
-            .env("TZ", "UTC")
-            .process_group(0);
-        command
-    }
-
-    fn spawn(&self, namespace: &NetNs) -> Result<Group> {
-        let log = fs::File::options()
-            .create(true)
-            .append(true)
-            .open(&self.log)
-            .with_context(|| format!("cannot make {}", self.log.display()))?;
-        let mut command = self.command(namespace);
-        command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
-        Group::spawn(command)
-    }
-}
-
-/// A process and what it forks. Dropping it kills all of them.
-#[derive(Debug)]
-struct Group {
-    child: Child,
-}
-
-impl Group {
-    /// Runs a command that makes a process group of its own.
-    fn spawn(command: Command) -> Result<Group> {
-        let line = format!("{command:?}");
-        let child = process::spawn(command).with_context(|| format!("cannot start {line}"))?;
-        Ok(Group { child })
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        // Nobody is left to hear of an error here.
-        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
-        let _ = self.child.wait();
     }
 }

@@ -1,0 +1,102 @@
+//! What is logged as JSON, and that no client can forge a line of it.
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+use ftp_tests::{
+    control::Control,
+    daemon::{self, Daemon},
+    files,
+    lab::{self, Family, Lab},
+    need_root,
+    settings::Settings,
+    site::{self, PASSWORD, USER},
+    wait,
+};
+
+/// The daemon's lines on standard error, one JSON object each.
+fn events(daemon: &Daemon) -> Result<Vec<serde_json::Value>> {
+    let log = daemon.log();
+    let lines = log.lines().filter(|line| !line.is_empty());
+    let parsed = lines.map(|line| serde_json::from_str(line).with_context(|| line.to_owned()));
+    parsed.collect()
+}
+
+#[test]
+fn json_events_have_stable_names_and_no_client_can_forge_one() -> Result<()> {
+    need_root!();
+    let lab = Lab::new()?;
+    let (root, folder) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    daemon::add_user(
+        &folder.path().join("users.toml"),
+        USER,
+        PASSWORD,
+        root.path(),
+    )?;
+    let settings = Settings::anonymous(root.path())?.users(&folder.path().join("users.toml"))?;
+    let name = "a\x1b[31m\" user=\"root\" b";
+    fs::write(root.path().join(name), files::noise(1, 100_000))?;
+    for format in ["json", "text"] {
+        let settings = settings.clone().set("log.format", format)?;
+        let daemon = Daemon::start(&lab.server, &settings)?;
+        let from = lab::client_address(Family::V4, 0);
+        let server = site::control_address(Family::V4);
+        let mut liar = Control::open(&lab.client, from, server)?;
+        // A bare CR goes on the wire as CR NUL (RFC 854).
+        liar.expect("USER x\x07\"}\r\0{\"message\":\"login\"", 331)?;
+        liar.expect("PASS y", 530)?;
+        let mut session = Control::logged_in(&lab.client, from, server, USER, PASSWORD)?;
+        session.retrieve(name)?;
+        session.expect("MKD", 501)?;
+        session.expect("CWD nowhere \x1b]0;title\x07", 550)?;
+        session.expect("QUIT", 221)?;
+        wait::until("the refusal is logged", || {
+            daemon.has_said(|line| line.contains("nowhere"))
+        })?;
+        // Neither a terminal's orders nor a line's end came through.
+        let raw = daemon.log();
+        ensure!(
+            !raw.bytes().any(|byte| byte < b' ' && byte != b'\n'),
+            "{raw:?}"
+        );
+        if format == "text" {
+            let forged = |line: &str| line.contains("user=\"root\" b");
+            ensure!(!daemon.has_said(forged), "{raw}");
+            continue;
+        }
+        let events = events(&daemon)?;
+        let of = |message: &str| -> Result<&serde_json::Value> {
+            let mut found = events.iter().filter(|event| event["message"] == message);
+            let one = found
+                .next()
+                .with_context(|| format!("no {message}:\n{raw}"))?;
+            ensure!(found.next().is_none(), "more than one {message}:\n{raw}");
+            Ok(one)
+        };
+        let refused = of("login refused")?;
+        ensure!(refused["client"] == from.to_string() && refused["level"] == "WARN");
+        ensure!(
+            refused["user"] == "x\u{7}\"}\r{\"message\":\"login\"",
+            "{refused}"
+        );
+        let login = of("login")?;
+        ensure!(login["user"] == USER && login["tls"] == false, "{login}");
+        let transfer = of("transfer")?;
+        ensure!(transfer["session"] == login["session"], "{transfer}");
+        ensure!(transfer["path"] == format!("/{name}"), "{transfer}");
+        ensure!(
+            transfer["bytes"] == 100_000 && transfer["reply"] == 226,
+            "{transfer}"
+        );
+        ensure!(
+            transfer["seconds"].is_f64() && transfer["verb"] == "RETR",
+            "{transfer}"
+        );
+        let refused = of("refused")?;
+        ensure!(
+            refused["reply"] == 550 && refused["user"] == USER,
+            "{refused}"
+        );
+    }
+    Ok(())
+}
