@@ -38,8 +38,8 @@ impl Unpacked {
     }
 }
 
-/// Unpacks `package` where the tests have theirs, below the build tree.
-pub fn peer(package: &str) -> Result<Unpacked> {
+/// Where the tests have what they fetch and do not install, below the build tree.
+pub(crate) fn peers() -> Result<PathBuf> {
     // target/<profile>/deps/<test>, or target/<profile>/<program>
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let profile = program
@@ -49,7 +49,12 @@ pub fn peer(package: &str) -> Result<Unpacked> {
     let target = profile
         .and_then(Path::parent)
         .context("this program's file lies in no build tree")?;
-    unpack(package, &target.join("test-peers"))
+    Ok(target.join("test-peers"))
+}
+
+/// Unpacks `package` in [`peers`].
+pub fn peer(package: &str) -> Result<Unpacked> {
+    unpack(package, &peers()?)
 }
 
 /// Fetches and unpacks `package` below `folder`, once, whoever else wants it at the same time.
@@ -101,7 +106,7 @@ fn archives(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Runs a command to its end and returns what it wrote.
-fn finish(command: &mut Command) -> Result<String> {
+pub(crate) fn finish(command: &mut Command) -> Result<String> {
     let output = command
         .output()
         .with_context(|| format!("cannot start {command:?}"))?;

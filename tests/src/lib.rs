@@ -22,6 +22,7 @@ pub mod lab;
 pub mod namespace;
 pub mod peer;
 pub mod process;
+pub mod pypi;
 pub mod settings;
 pub mod site;
 pub mod trace;

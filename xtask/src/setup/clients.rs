@@ -10,12 +10,13 @@ use super::apt::Apt;
 use crate::{progress::say, workspace};
 
 /// Program, and the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 11] = [
+const PROGRAMS: [(&str, &str); 12] = [
     ("curl", "curl"),
     ("lftp", "lftp"),
     ("tnftp", "tnftp"),
     ("wget", "wget"),
     ("python3", "python3"),
+    ("pip3", "python3-pip"),
     ("openssl", "openssl"),
     ("ip", "iproute2"),
     ("ss", "iproute2"),
