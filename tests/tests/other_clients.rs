@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use ftp_tests::{
     certificate, debian, files,
-    lab::Family,
+    lab::{Family, Lab},
     need_root,
     process::{self, Finished},
     site::{self, PASSWORD, Site, USER},
@@ -233,6 +233,30 @@ fn lftp_transfers_deflated_with_and_without_tls() -> Result<()> {
         files::ensure_same(&fetched, &content)?;
         files::ensure_same(&site.path(format!("back-{tls}")), &content)?;
     }
+    Ok(())
+}
+
+#[test]
+fn lftp_lists_a_tree_but_for_what_its_user_may_not_read() -> Result<()> {
+    need_root!();
+    let site = Site::with_account_in(Lab::new()?, &["--uid", "nobody"], Ok)?;
+    fill(&site, "folder")?;
+    fill(&site, "shut")?;
+    fs::set_permissions(site.path("shut"), fs::Permissions::from_mode(0o700))?;
+    let (host, port) = host_and_port(Family::V4);
+    let script = [
+        "set cmd:fail-exit on; set net:max-retries 1; set net:timeout 20".to_owned(),
+        format!("set ftp:ssl-allow off; open -u {USER},{PASSWORD} -p {port} {host}"),
+        "ls -R; echo; nlist -R folder".to_owned(),
+    ];
+    let args = ["--norc", "-c", &script.join("; ")];
+    let said = run(&site, Path::new("lftp"), &args)?.transcript();
+    let lines: Vec<_> = said.lines().map(str::trim_end).collect();
+    for line in [".:", "./folder:", "./folder/deep:", "folder/deep:", "d.txt"] {
+        ensure!(lines.contains(&line), "no {line} in:\n{said}");
+    }
+    ensure!(said.contains(" shut\n"), "it is not even shown:\n{said}");
+    ensure!(!said.contains("shut:"), "{said}");
     Ok(())
 }
 

@@ -157,6 +157,8 @@ pub(super) struct Limits {
     pub(super) sessions: Given<i64>,
     pub(super) sessions_per_address: Given<i64>,
     pub(super) login_failures: Given<i64>,
+    pub(super) recursive_entries: Given<i64>,
+    pub(super) recursive_depth: Given<i64>,
     #[serde(default)]
     pub(super) account: AccountLimits,
 }

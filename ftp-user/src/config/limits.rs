@@ -47,6 +47,10 @@ pub struct Limits {
     pub sessions_per_address: usize,
     /// Failed logins on one connection before it is closed; at least 1.
     pub login_failures: u32,
+    /// Entries that LIST -R reads below the first directory; 0: it is LIST.
+    pub recursive_entries: usize,
+    /// How many directories, one in the other, it goes down; 0: it is LIST.
+    pub recursive_depth: usize,
     /// What each account may use that has no limits of its own.
     pub account: AccountLimits,
 }
@@ -57,6 +61,8 @@ impl Default for Limits {
             sessions: 10_000,
             sessions_per_address: 0,
             login_failures: 3,
+            recursive_entries: 10_000,
+            recursive_depth: 8,
             account: AccountLimits::default(),
         }
     }

@@ -23,6 +23,8 @@ pub struct ListOptions {
     pub sort: Option<Sort>,
     /// `-r`
     pub reverse: bool,
+    /// `-R`: the directories in it as well, and those in them.
+    pub recursive: bool,
 }
 
 /// How much a line tells.
@@ -72,6 +74,7 @@ impl ListOptions {
                 b't' => self.sort = Some(Sort::Time),
                 b'S' => self.sort = Some(Sort::Size),
                 b'r' => self.reverse = true,
+                b'R' => self.recursive = true,
                 _ => {}
             }
         }
@@ -103,8 +106,9 @@ mod tests {
             width: Some(Width::Short),
             sort: Some(Sort::Size),
             reverse: true,
+            recursive: true,
         };
-        assert_eq!(parse("-latr -S1d dir"), (some, Some("dir".into())));
+        assert_eq!(parse("-latRr -S1d dir"), (some, Some("dir".into())));
         let all = ListOptions { all: true, ..none };
         assert_eq!(parse("-A"), (all, None));
     }

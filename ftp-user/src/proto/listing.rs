@@ -41,6 +41,16 @@ pub fn name_line(entry: &Entry, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// Appends what stands above a directory's entries in a recursive listing, as `ls -R` does, with an
+/// empty line before all but the `first`.
+pub fn heading(label: &[u8], first: bool, out: &mut Vec<u8>) {
+    if !first {
+        out.extend_from_slice(b"\r\n");
+    }
+    name(label, out);
+    out.extend_from_slice(b":\r\n");
+}
+
 /// Appends the entry's line of an MLSD: the chosen facts, a space, the name, with CRLF. `rights`
 /// are those of the account that looks, for the "perm" fact.
 pub fn facts_line(entry: &Entry, facts: &Facts, rights: &Rights, out: &mut Vec<u8>) {

@@ -1,6 +1,7 @@
 //! RFC 959 §4.1.3 LIST NLST STAT with a path, RFC 3659 §7 MLSD MLST.
 
 use super::list_lines::{Format, Lines, ListingLines, without_line_end};
+use super::recursion::Most;
 use super::transfer::{Job, Transfer};
 use super::{Answer, Session};
 use crate::control::ControlError;
@@ -30,8 +31,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         width: Width,
     ) -> Result<Answer, ControlError> {
         let argument = path.clone();
+        let most = Most::of(&self.context.config.limits);
         let open = move |vfs: &Vfs, path: &VirtualPath| {
-            Lines::open(vfs, path, argument.as_deref(), options, format(width)).map(Some)
+            Lines::open(vfs, path, argument.as_deref(), options, format(width), most).map(Some)
         };
         self.send_listing(verb, path.as_deref(), open).await
     }
@@ -110,14 +112,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             .with_line(line))
     }
 
-    /// STAT with a path: LIST over the control connection.
+    /// STAT with a path: LIST over the control connection, of one directory.
     pub(super) async fn stat_path(&mut self, request: ListRequest) -> Answer {
         let ListRequest { options, path } = request;
         let width = options.width.unwrap_or(Width::Long);
         let at = self.path_or_here(path.as_deref())?;
         let (code, lines, more) = self
             .on_disk(move |vfs| {
-                Lines::open(vfs, &at, path.as_deref(), options, format(width))?.for_stat(vfs)
+                Lines::open(vfs, &at, path.as_deref(), options, format(width), None)?.for_stat(vfs)
             })
             .await?;
         let last = if more {

@@ -1,5 +1,6 @@
 //! The lines of a listing, made as they are sent: which entries, in which order, in which format.
 
+use super::recursion::{Cut, Most, Recursion};
 use crate::auth::Rights;
 use crate::proto::list_options::{ListOptions, Sort};
 use crate::proto::listing::{self, Facts};
@@ -90,6 +91,14 @@ impl ListingLines {
     pub(super) fn new(tree: Tree, lines: Lines) -> ListingLines {
         ListingLines { tree, lines }
     }
+
+    /// For one with directories below the first: tells of limits that are reached.
+    pub(super) fn cut(&self) -> Option<Cut> {
+        self.lines
+            .recursion
+            .as_ref()
+            .map(|recursion| recursion.cut())
+    }
 }
 
 impl Produce for ListingLines {
@@ -105,7 +114,13 @@ pub(super) struct Lines {
     source: Source,
     filter: Filter,
     order: Option<Order>,
+    /// What is to be sorted of this directory has been taken in.
+    sorted: bool,
     format: Format,
+    /// Says what comes behind this directory. In a box: every session has room for a listing.
+    recursion: Option<Box<Recursion>>,
+    /// Nothing has been written yet.
+    first: bool,
 }
 
 #[derive(Debug)]
@@ -155,9 +170,12 @@ impl Lines {
         argument: Option<&[u8]>,
         options: ListOptions,
         mut format: Format,
+        most: Option<Most>,
     ) -> Result<Lines, VfsError> {
         let argument = argument.unwrap_or_default();
         let mut pattern = None;
+        let most = most.filter(|_| options.recursive && !options.itself);
+        let mut recursion = None;
         let mut name = |prefix: &[u8]| {
             if let Format::Name { directory } = &mut format {
                 *directory = prefix.to_vec();
@@ -168,7 +186,14 @@ impl Lines {
         };
         let source = match vfs.metadata(path) {
             Ok(entry) if entry.kind == Kind::Dir && !options.itself => {
-                name(argument);
+                // Names stand below headings that say where they are.
+                match most {
+                    Some(most) => {
+                        let label = if argument.is_empty() { b"." } else { argument };
+                        recursion = Some(Box::new(Recursion::new(path.clone(), label, most)));
+                    }
+                    None => name(argument),
+                }
                 Source::Directory(VecDeque::new(), vfs.list(path)?)
             }
             Ok(mut entry) => {
@@ -187,12 +212,12 @@ impl Lines {
                 };
                 pattern = Some(last.to_vec());
                 let slash = argument.iter().rposition(|&byte| byte == b'/');
-                name(
-                    argument
-                        .get(..slash.map_or(0, |at| at + 1))
-                        .unwrap_or_default(),
-                );
-                Source::Directory(VecDeque::new(), vfs.list(&path.parent())?)
+                let before = argument.get(..slash.map_or(0, |at| at + 1));
+                let before = before.unwrap_or_default();
+                name(before);
+                let parent = path.parent();
+                recursion = most.map(|most| Box::new(Recursion::new(parent.clone(), before, most)));
+                Source::Directory(VecDeque::new(), vfs.list(&parent)?)
             }
             Err(error) => return Err(error),
         };
@@ -203,7 +228,10 @@ impl Lines {
                 hidden: options.all,
             },
             order: Order::of(options),
+            sorted: false,
             format,
+            recursion,
+            first: true,
         })
     }
 
@@ -223,7 +251,10 @@ impl Lines {
                 hidden: true,
             },
             order: None,
+            sorted: false,
             format,
+            recursion: None,
+            first: true,
         }))
     }
 
@@ -248,9 +279,10 @@ impl Lines {
         Ok((code, lines, false))
     }
 
-    /// Takes in what is to be sorted, once.
+    /// Takes in what is to be sorted, once for each directory.
     fn sort(&mut self, vfs: &Vfs) -> Result<(), VfsError> {
-        let Some(order) = self.order.take() else {
+        let before = std::mem::replace(&mut self.sorted, true);
+        let Some(order) = self.order.filter(|_| !before) else {
             return Ok(());
         };
         let Source::Directory(sorted, listing) = &mut self.source else {
@@ -284,7 +316,14 @@ impl Lines {
                         None => return Ok(None),
                     },
                 };
+                let recursion = self.recursion.as_mut();
+                if recursion.is_some_and(|recursion| !recursion.admits_one()) {
+                    return Ok(None);
+                }
                 if self.filter.passes(&entry.name) {
+                    if let Some(recursion) = &mut self.recursion {
+                        recursion.shown(&entry);
+                    }
                     return Ok(Some(entry));
                 }
             },
@@ -293,13 +332,40 @@ impl Lines {
 
     /// Appends lines, some KiB of them, and says whether there are more.
     fn fill(&mut self, vfs: &Vfs, out: &mut Vec<u8>) -> Result<bool, VfsError> {
-        self.sort(vfs)?;
         let enough = out.len() + CHUNK;
+        // What a pattern has found is in several directories, or none.
+        if let Some(recursion) = &self.recursion
+            && self.first
+            && self.filter.pattern.is_none()
+        {
+            listing::heading(&recursion.heading(), true, out);
+        }
         while out.len() < enough {
+            self.sort(vfs)?;
             match self.next(vfs)? {
                 Some(entry) => self.format.write(&entry, out),
+                None if self.descend(vfs, out)? => {}
                 None => return Ok(false),
             }
+            self.first = false;
+        }
+        Ok(true)
+    }
+
+    /// Goes on with another directory, if there is one, and writes its heading.
+    fn descend(&mut self, vfs: &Vfs, out: &mut Vec<u8>) -> Result<bool, VfsError> {
+        let Some(recursion) = &mut self.recursion else {
+            return Ok(false);
+        };
+        let Some(listing) = recursion.next(vfs)? else {
+            return Ok(false);
+        };
+        listing::heading(&recursion.heading(), self.first, out);
+        self.source = Source::Directory(VecDeque::new(), listing);
+        self.sorted = false;
+        self.filter.pattern = None;
+        if let Format::Name { directory } = &mut self.format {
+            directory.clear();
         }
         Ok(true)
     }

@@ -17,6 +17,7 @@ mod login;
 mod outcome;
 mod parameters;
 mod policy;
+mod recursion;
 mod retrieve;
 mod site;
 mod state;

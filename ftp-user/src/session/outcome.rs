@@ -22,6 +22,14 @@ pub(super) fn aborted() -> Reply {
     Reply::new(Code::TransferAborted, "Transfer aborted.")
 }
 
+/// A recursive listing that is not whole: an error would have clients throw it away.
+pub(super) fn cut_short() -> Reply {
+    Reply::new(
+        Code::TransferComplete,
+        "Listing cut short: this server limits what -R lists.",
+    )
+}
+
 /// RFC 1123 §4.1.3.4.
 pub(super) fn beyond_end() -> Reply {
     Reply::new(Code::InvalidRestart, "That is beyond the end of the file.")

@@ -3,6 +3,7 @@
 
 use super::activity::Presence;
 use super::list_lines::ListingLines;
+use super::recursion::Cut;
 use super::state::DeflateLevel;
 use super::tls::{self, Secure};
 use super::{Answer, Line, Session, Stop, outcome};
@@ -52,6 +53,16 @@ pub(super) enum Job {
 }
 
 impl Job {
+    /// For a recursive listing: tells of limits that are reached.
+    fn cut(&self) -> Option<Cut> {
+        match self {
+            Job::Listing(lines) => lines.cut(),
+            Job::Bytes(_) | Job::File(..) | Job::Ascii(_) | Job::Deflated(_) | Job::Receive(..) => {
+                None
+            }
+        }
+    }
+
     /// The rates of the session that it has to keep to.
     fn rates(&self, presence: &Presence) -> Option<Arc<Rates>> {
         match self {
@@ -178,13 +189,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
         let started = Instant::now();
         let (mode, level) = (self.parameters.mode, self.parameters.deflate_level);
+        let cut = transfer.job.cut();
         let job = transfer.job.in_mode(mode, level);
         let watched = self.watch(&monitor, perform(connection, job, secure)).await;
         let took = started.elapsed();
         let (ended, reply) = match &watched {
             Ok(Watched::Done(Ok(()))) => (
                 "complete".to_owned(),
-                Some(Reply::new(Code::TransferComplete, "Transfer complete.")),
+                Some(match cut {
+                    Some(cut) if cut.is_short() => outcome::cut_short(),
+                    _ => Reply::new(Code::TransferComplete, "Transfer complete."),
+                }),
             ),
             Ok(Watched::Done(Err(error))) => {
                 (error.to_string(), Some(outcome::of_transfer_error(error)))

@@ -14,6 +14,8 @@ pub struct Entry {
     pub name: Vec<u8>,
     /// What it is.
     pub kind: Kind,
+    /// It is what a symbolic link of this name leads to.
+    pub through_link: bool,
     /// Its size in bytes.
     pub size: u64,
     /// When its content last changed.
@@ -63,6 +65,7 @@ impl Entry {
         Ok(Entry {
             name,
             kind: Kind::of_mode(mode),
+            through_link: false,
             size: seen.stx_size,
             modified: modified(&seen),
             mode: mode & 0o7777,

@@ -55,7 +55,10 @@ impl Entries<'_> {
         }
         let target = resolve::node(&self.vfs.root, &self.listing.path.child(&entry.name))
             .and_then(|node| Entry::of_descriptor(node, entry.name.clone()));
-        Ok(target.unwrap_or(entry))
+        Ok(target.map_or(entry, |target| Entry {
+            through_link: true,
+            ..target
+        }))
     }
 }
 

@@ -42,6 +42,7 @@ impl Checked {
         meaning.push(("active mode", active_meaning(&config.active).to_owned()));
         meaning.extend(enforce_meaning(&config.enforce));
         meaning.push(("sessions", sessions_meaning(&config.limits)));
+        meaning.push(("LIST -R", recursion_meaning(&config.limits)));
         meaning.push(("each account", config.limits.account.to_string()));
         meaning.extend(self.own_limits().into_iter().map(|own| ("", own)));
         meaning.push(("timeouts", timeouts_meaning(&config.timeouts)));
@@ -139,6 +140,13 @@ fn sessions_meaning(limits: &Limits) -> String {
         limit(limits.sessions),
         limit(limits.sessions_per_address)
     )
+}
+
+fn recursion_meaning(limits: &Limits) -> String {
+    match (limits.recursive_entries, limits.recursive_depth) {
+        (0, _) | (_, 0) => "as LIST".to_owned(),
+        (entries, depth) => format!("{entries} entries, {depth} directories deep"),
+    }
 }
 
 fn timeouts_meaning(timeouts: &Timeouts) -> String {

@@ -27,6 +27,10 @@ impl Check<'_> {
         self.number(given.sessions_per_address, per_address, 0..=most, what);
         let (failures, what) = (&mut limits.login_failures, "the number of failed logins");
         self.number(given.login_failures, failures, 1..=1000, what);
+        let (entries, what) = (&mut limits.recursive_entries, "the number of entries");
+        self.number(given.recursive_entries, entries, 0..=1 << 20, what);
+        let (depth, what) = (&mut limits.recursive_depth, "the number of directories");
+        self.number(given.recursive_depth, depth, 0..=1 << 10, what);
         limits
     }
 }

@@ -120,6 +120,8 @@ fn every_key_of_the_sample_is_heeded() {
         ("sessions", "5"),
         ("sessions_per_address", "5"),
         ("login_failures", "5"),
+        ("recursive_entries", "5"),
+        ("recursive_depth", "5"),
         ("atomic", "true"),
         ("sync", "true"),
         ("remove_aborted", "true"),

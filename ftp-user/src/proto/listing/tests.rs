@@ -18,6 +18,7 @@ fn entry(name: &[u8]) -> Entry {
     Entry {
         name: name.to_vec(),
         kind: Kind::File,
+        through_link: false,
         size: 1234,
         modified: at(LEAP_DAY),
         mode: 0o644,

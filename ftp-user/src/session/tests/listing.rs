@@ -95,3 +95,88 @@ fn a_hostile_pattern_is_answered_at_once() {
     let pattern = format!("{}b", "*a".repeat(100));
     assert_eq!(client.listing(&format!("NLST {pattern}")), "");
 }
+
+/// A tree with something hidden and a link back to its top.
+fn forest(change: impl FnOnce(&mut crate::config::Config)) -> Server {
+    let server = Server::start_with(change);
+    for path in ["a/b/c/file", "a/x", "e/.hidden/inside", "z"] {
+        let path = server.root().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, b"x").unwrap();
+    }
+    std::os::unix::fs::symlink("..", server.root().join("a/up")).unwrap();
+    server
+}
+
+#[test]
+fn trees_are_listed_as_ls_does() {
+    let server = forest(|_| {});
+    let mut client = server.alice();
+    let mut listed = |command: &str| client.listing(command).replace("\r\n", "\n");
+    // `ls -1R` of the same tree, by name reversed twice. The link is shown, not followed.
+    assert_eq!(
+        listed("NLST -Rr"),
+        ".:\nz\ne\na\n\n./e:\n\n./a:\nx\nup\nb\n\n./a/b:\nc\n\n./a/b/c:\nfile\n"
+    );
+    assert_eq!(
+        listed("NLST -R a/b"),
+        "a/b:\nc\n\na/b/c:\nfile\n",
+        "by the name that it was asked for"
+    );
+    assert!(listed("NLST -Ra e").ends_with("\ne/.hidden:\ninside\n"));
+    let long = listed("LIST -R /a/b");
+    let lines: Vec<_> = long.lines().collect();
+    let [first, c, empty, second, file] = lines[..] else {
+        panic!("{long}")
+    };
+    assert_eq!((first, empty, second), ("/a/b:", "", "/a/b/c:"));
+    assert!(c.starts_with("drwx") && c.ends_with(" c"), "{long}");
+    assert!(file.starts_with("-rw") && file.ends_with(" file"), "{long}");
+    // What a pattern finds, then what is in the directories among it.
+    assert_eq!(listed("NLST -R a/b*"), "a/b\n\na/b:\nc\n\na/b/c:\nfile\n");
+    assert_eq!(listed("NLST -R z"), "z\n");
+    assert_eq!(listed("NLST -dR a"), "a\n");
+    let status = client.expect("STAT -R a/b", 212);
+    assert!(!status.contains("a/b/c:"), "{status}");
+}
+
+#[test]
+fn a_tree_ends_at_its_limits_and_says_so() {
+    let ends = |change: fn(&mut crate::config::Limits), command: &str| {
+        let server = forest(|config| change(&mut config.limits));
+        let mut client = server.alice();
+        let mut data = client.pasv();
+        client.expect(command, 150);
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut data, &mut text).unwrap();
+        let short = client.reply().1.contains("cut short");
+        (text.replace("\r\n", "\n"), short)
+    };
+    let whole = ".:\nz\ne\na\n\n./e:\n\n./a:\nx\nup\nb\n\n./a/b:\nc\n\n./a/b/c:\nfile\n";
+    let is = |change, expected: &str, short| {
+        assert_eq!(ends(change, "NLST -rR"), (expected.to_owned(), short));
+    };
+    is(|limits| limits.recursive_depth = 3, whole, false);
+    let at_b = whole.len() - "\n./a/b/c:\nfile\n".len();
+    is(|limits| limits.recursive_depth = 2, &whole[..at_b], true);
+    // Of e, one that is hidden; then x, up, b, c, file.
+    is(|limits| limits.recursive_entries = 6, whole, false);
+    let before_file = whole.len() - "file\n".len();
+    is(
+        |limits| limits.recursive_entries = 5,
+        &whole[..before_file],
+        true,
+    );
+    // Never less than without.
+    is(
+        |limits| limits.recursive_entries = 1,
+        ".:\nz\ne\na\n\n./e:\n",
+        true,
+    );
+    for change in [
+        (|limits: &mut crate::config::Limits| limits.recursive_depth = 0) as fn(&mut _),
+        |limits| limits.recursive_entries = 0,
+    ] {
+        is(change, "z\ne\na\n", false);
+    }
+}
