@@ -3,13 +3,18 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use crate::auth::Accounts;
-use crate::config::{Config, Use};
+use crate::config::{Config, Guard, Use};
 use crate::generation::GenerationError;
 
 /// Sentences about what works but is probably not wanted.
 pub(super) fn doubts(config: &Config, accounts: &Accounts) -> Vec<String> {
     let mut doubts = Vec::new();
-    if accounts.is_empty() {
+    // Whoever runs `pinhole guard` only has no accounts here.
+    let only_guard = config.guard != Guard::default()
+        && config.users.is_none()
+        && config.anonymous.is_none()
+        && config.pam.is_none();
+    if accounts.is_empty() && !only_guard {
         doubts.push(GenerationError::Nobody.to_string());
     }
     for user in accounts.users() {

@@ -57,6 +57,7 @@ fn a_guard_is_summed_up_where_there_is_one() {
     let line = "  pinhole guard     control ports 21, shuts 40000-40009 (dry run: drops nothing), \
                 works on without its daemon; network namespaces: self\n";
     assert!(summary.contains(line), "{summary}");
+    assert!(!summary.contains("warning"), "{summary}");
     let (plain, file) = checked("").unwrap();
     assert!(!plain.summary(&file).contains("guard"));
 }
