@@ -3,7 +3,7 @@
 mod data;
 mod handshake;
 
-pub(super) use self::data::{Secure, carry};
+pub(super) use self::data::{Secure, begin, carry};
 use super::state::{Login, Parameters, Pending};
 use super::{Answer, Session};
 use crate::auth::Account;

@@ -10,6 +10,7 @@ use super::{Answer, Line, Session, Stop, outcome};
 use crate::auth::Accounts;
 use crate::config::Config;
 use crate::control::ControlError;
+use crate::disk;
 use crate::negotiate::{self, CheckedPeer, ConnectError, Negotiated};
 use crate::pinholes::{AcceptError, PassivePort};
 use crate::proto::command::{Mode, TypeCode};
@@ -70,6 +71,20 @@ impl Job {
             Job::Bytes(_) | Job::File(..) | Job::Ascii(_) | Job::Listing(_) | Job::Deflated(_) => {
                 presence.download.clone()
             }
+        }
+    }
+
+    /// Drops what is not to be moved after all. To break off an upload that is counted may mean a wait
+    /// for whoever counts.
+    async fn put_away(self) {
+        let long = match &self {
+            Job::Receive(upload, _) => upload.is_counted(),
+            Job::Bytes(_) | Job::File(..) | Job::Ascii(_) | Job::Listing(_) | Job::Deflated(_) => {
+                false
+            }
+        };
+        if let Err(error) = disk::run(long, move || drop(self)).await {
+            tracing::error!(%error, "a transfer that did not begin could not be put away");
         }
     }
 
@@ -150,42 +165,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
 
     /// Runs a transfer. Returns its last reply; those before it are sent.
     pub(super) async fn transfer(&mut self, transfer: Transfer) -> Result<Reply, ControlError> {
-        let secure = match self.secure_data() {
-            Ok(secure) => secure,
-            Err(refusal) => return Ok(refusal),
-        };
         let monitor = Monitor::default();
-        let source = match std::mem::take(&mut self.negotiated) {
-            Negotiated::Nothing => self.default_port().map(Source::DefaultPort),
-            Negotiated::Passive(port) => Some(Source::Passive(port)),
-            Negotiated::Active(peer) => Some(Source::Active(peer)),
-        };
-        let connect = connect(
-            source,
-            Arc::clone(&self.context.config),
-            self.ends.server,
-            monitor.clone(),
-        );
-        let socket = match self.watch(&monitor, connect).await? {
-            Watched::Done(Ok(socket)) => socket,
-            Watched::Done(Err(error)) => {
-                let client = self.ends.client.ip();
-                tracing::warn!(session = self.id, %client, %error, "no data connection");
-                return Ok(Reply::new(
-                    Code::CannotOpenData,
-                    "Cannot open the data connection.",
-                ));
+        let opened = match self.open_data(&monitor).await {
+            Ok(Ok(opened)) => {
+                let opening = Reply::new(Code::OpeningData, transfer.opening);
+                self.control.send(&opening).await.map(|()| Ok(opened))
             }
-            Watched::Aborted => return self.aborted().await,
-            Watched::Stopped => return Ok(outcome::shutting_down()),
+            refused => refused,
+        };
+        let (socket, secure) = match opened {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(refusal)) => {
+                transfer.job.put_away().await;
+                return Ok(refusal);
+            }
+            Err(lost) => {
+                transfer.job.put_away().await;
+                return Err(lost);
+            }
         };
         let stall = self.context.config.timeouts.stall;
         let presence = self.user().ok().and_then(|user| user.presence.as_deref());
         let rates = presence.and_then(|presence| transfer.job.rates(presence));
         let connection = DataConnection::new(socket, monitor.clone(), stall, rates);
-        self.control
-            .send(&Reply::new(Code::OpeningData, transfer.opening))
-            .await?;
 
         let started = Instant::now();
         let (mode, level) = (self.parameters.mode, self.parameters.deflate_level);
@@ -227,6 +229,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             (Watched::Aborted, _) | (_, None) => self.aborted().await,
             (Watched::Done(_) | Watched::Stopped, Some(reply)) => Ok(reply),
         }
+    }
+
+    /// Waits for the data connection that was negotiated.
+    async fn open_data(
+        &mut self,
+        monitor: &Monitor,
+    ) -> Result<Result<(TcpStream, Option<Secure>), Reply>, ControlError> {
+        let secure = match self.secure_data() {
+            Ok(secure) => secure,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let source = match std::mem::take(&mut self.negotiated) {
+            Negotiated::Nothing => self.default_port().map(Source::DefaultPort),
+            Negotiated::Passive(port) => Some(Source::Passive(port)),
+            Negotiated::Active(peer) => Some(Source::Active(peer)),
+        };
+        let connect = connect(
+            source,
+            Arc::clone(&self.context.config),
+            self.ends.server,
+            monitor.clone(),
+        );
+        Ok(match self.watch(monitor, connect).await? {
+            Watched::Done(Ok(socket)) => Ok((socket, secure)),
+            Watched::Done(Err(error)) => {
+                let client = self.ends.client.ip();
+                tracing::warn!(session = self.id, %client, %error, "no data connection");
+                Err(Reply::new(
+                    Code::CannotOpenData,
+                    "Cannot open the data connection.",
+                ))
+            }
+            Watched::Aborted => Err(self.aborted().await?),
+            Watched::Stopped => Err(outcome::shutting_down()),
+        })
     }
 
     /// Adds a file's transfer to the transfer log.
@@ -360,7 +397,13 @@ async fn perform(
     secure: Option<Secure>,
 ) -> Result<(), TransferError> {
     let moved = match secure {
-        Some(secure) => tls::carry(&connection, job, secure).await,
+        Some(secure) => match tls::begin(&connection, secure).await {
+            Ok(tls) => tls::carry(&connection, job, tls).await,
+            Err(error) => {
+                job.put_away().await;
+                Err(error)
+            }
+        },
         None => carry(&connection, job).await,
     };
     match moved {

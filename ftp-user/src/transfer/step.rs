@@ -66,43 +66,50 @@ enum Step {
     End,
 }
 
-/// Runs a job to its end. Dropping the future ends it after the step that runs.
+/// Runs a job to its end. Dropping the future ends it after the step that runs. One that fails and is
+/// long is dropped on a blocking thread: an upload that is broken off may wait as it did before.
 pub(super) async fn run<J: Job>(
     connection: &DataConnection,
     mut job: J,
 ) -> Result<J, TransferError> {
     let mut limits = THREAD;
     // What earlier transfers owe.
-    connection.pause(connection.link().paid(0)).await?;
-    loop {
-        let mut done = match job.is_long() {
-            true => Step::More,
-            false => step_here(&mut job, connection.link())?,
+    let mut done = Step::Ahead(connection.link().paid(0));
+    let error = loop {
+        let waited = match done {
+            Step::End => return Ok(job),
+            Step::More => Ok(()),
+            Step::Ahead(wait) => connection.pause(wait).await,
+            Step::Blocked => connection.wait(job.direction()).await,
         };
-        while let Step::More = done {
+        let mut stepped = match waited {
+            Ok(()) if job.is_long() => Ok(Step::More),
+            Ok(()) => step_here(&mut job, connection.link()),
+            Err(error) => Err(error),
+        };
+        while let Ok(Step::More) = stepped {
             let link = connection.link().clone();
             let work = move || {
                 let mut moved = 0;
                 let done = step(&mut job, &link, limits, &mut moved);
                 (job, moved, done)
             };
-            let (moved, stepped);
+            let moved;
             (job, moved, stepped) = tokio::task::spawn_blocking(work).await?;
-            done = stepped?;
-            if let Step::Blocked = done {
+            if let Ok(Step::Blocked) = stepped {
                 limits.patience = match moved >= QUICK {
                     true => THREAD.patience,
                     false => Duration::ZERO,
                 };
             }
         }
-        match done {
-            Step::End => return Ok(job),
-            Step::More => {}
-            Step::Ahead(wait) => connection.pause(wait).await?,
-            Step::Blocked => connection.wait(job.direction()).await?,
+        match stepped {
+            Ok(step) => done = step,
+            Err(error) => break error,
         }
-    }
+    };
+    disk::run(job.is_long(), move || drop(job)).await?;
+    Err(error)
 }
 
 /// A step on this worker, if there may be one now.
@@ -149,5 +156,61 @@ fn step<J: Job>(
         if *total >= limits.bytes || started.elapsed() >= limits.time {
             return Ok(Step::More);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transfer::Monitor;
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::mpsc::{Sender, channel};
+    use std::thread::{self, ThreadId};
+
+    /// Fails after one step, and tells by which thread it is dropped.
+    struct Failing {
+        attempted: bool,
+        dropped: Sender<ThreadId>,
+    }
+
+    impl Job for Failing {
+        fn direction(&self) -> Direction {
+            Direction::In
+        }
+
+        fn is_long(&self) -> bool {
+            true
+        }
+
+        fn attempt(&mut self, _: &Link, _: usize) -> Result<Moved, TransferError> {
+            match std::mem::replace(&mut self.attempted, true) {
+                true => Err(TransferError::Truncated),
+                false => Ok(Moved::Some(0)),
+            }
+        }
+    }
+
+    impl Drop for Failing {
+        fn drop(&mut self) {
+            self.dropped.send(thread::current().id()).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_fails_and_is_long_is_dropped_on_a_thread() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        server.set_nonblocking(true).unwrap();
+        let patience = Duration::from_secs(20);
+        let connection = DataConnection::new(server, Monitor::default(), patience, None);
+        let (dropped, by) = channel();
+        let job = Failing {
+            attempted: false,
+            dropped,
+        };
+        let failed = run(&connection, job).await;
+        assert!(matches!(failed, Err(TransferError::Truncated)));
+        assert_ne!(by.recv().unwrap(), thread::current().id());
     }
 }

@@ -11,6 +11,7 @@ use crate::transfer::{
     DataConnection, TransferError, handshake, receive_secured, send_bytes_secured,
     send_file_secured, send_secured,
 };
+use rustls::ServerConnection;
 
 /// A data connection's TLS, and whose it has to be.
 pub(in crate::session) struct Secure {
@@ -56,12 +57,11 @@ impl<S> Session<S> {
     }
 }
 
-/// Moves a job's bytes inside TLS.
-pub(in crate::session) async fn carry(
+/// Begins TLS on a data connection, as bound to the control connection's as it has to be.
+pub(in crate::session) async fn begin(
     connection: &DataConnection,
-    job: Job,
     secure: Secure,
-) -> Result<(), TransferError> {
+) -> Result<Box<ServerConnection>, TransferError> {
     let Secure { mut tls, binding } = secure;
     tls.connection = handshake(connection, tls.connection).await?;
     match (tls.is_bound(), binding) {
@@ -71,7 +71,15 @@ pub(in crate::session) async fn carry(
         }
         (false, Binding::Require) => return Err(TransferError::NotResumed),
     }
-    let tls = tls.connection;
+    Ok(tls.connection)
+}
+
+/// Moves a job's bytes inside TLS.
+pub(in crate::session) async fn carry(
+    connection: &DataConnection,
+    job: Job,
+    tls: Box<ServerConnection>,
+) -> Result<(), TransferError> {
     match job {
         Job::Bytes(bytes) => send_bytes_secured(connection, tls, bytes).await,
         Job::File(file, range) => send_file_secured(connection, tls, file, range).await,
