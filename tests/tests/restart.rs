@@ -50,6 +50,7 @@ impl Scene {
         let mut command = lab.server.command(&program);
         command.arg("serve").arg("--config").arg(&file);
         command.env("PINHOLE_LOG", "info");
+        command.current_dir(folder.path());
         let daemon = Daemon::start_command(command, tempfile::tempdir()?)?;
         Ok(Scene {
             daemon,
@@ -122,6 +123,15 @@ impl Scene {
                 .map_err(|_| anyhow!("the stranger panicked"))??;
             ensure!(visits > 0 && tries > 0, "{visits} visits, {tries} tries");
             done
+        })
+    }
+
+    /// A restart that succeeds behind others that did not.
+    fn takes_over(&self) -> Result<()> {
+        let said = self.daemon.log().len();
+        self.daemon.signal(Signal::USR2)?;
+        wait::until("it takes over", || {
+            self.daemon.log()[said..].contains("has taken over;")
         })
     }
 
@@ -288,11 +298,64 @@ fn a_new_process_that_fails_leaves_the_old_one_as_it_was() -> Result<()> {
         scene.daemon.log()
     );
     // And then one that does not fail.
-    let said = scene.daemon.log().len();
-    scene.daemon.signal(Signal::USR2)?;
-    wait::until("it takes over", || {
-        scene.daemon.log()[said..].contains("has taken over;")
-    })?;
+    scene.takes_over()?;
+    scene.visit(&small)?;
+    files::ensure_equal("the old session", &session.retrieve("small")?, &small)
+}
+
+/// As the program, a shell that runs the file `serve`, for so its first argument is called. What it runs
+/// says what a new process says first, `words` of it, and then hangs until the channel ends.
+fn hanging(words: usize) -> String {
+    format!(
+        "echo $$ > hanging\n\
+         exec python3 -c '\n\
+         import json, os, socket\n\
+         channel = socket.socket(fileno=0)\n\
+         channel.setblocking(True)\n\
+         for word in [{{\"Hello\": {{\"pid\": os.getpid()}}}}, \"Prepared\"][:{words}]:\n\
+         \u{20}   channel.send(json.dumps(word).encode())\n\
+         open(\"said\", \"w\").close()\n\
+         while channel.recv(1 << 16): pass\n\
+         open(\"outlived\", \"w\").close()\n\
+         '\n"
+    )
+}
+
+#[test]
+fn a_new_process_that_hangs_is_killed_and_the_old_one_goes_on() -> Result<()> {
+    need_root!();
+    let scene = Scene::new(|settings| settings.set("timeouts.takeover", "3s"))?;
+    let small = scene.put("small", 1000)?;
+    let mut session = scene.session(Family::V4, 0)?;
+    let waiting = session.passive()?;
+    let program = scene.path("pinhole");
+    fs::remove_file(&program)?;
+    symlink("/bin/sh", &program)?;
+    for words in [0, 1, 2] {
+        fs::write(scene.path("serve"), hanging(words))?;
+        let said = scene.daemon.log().len();
+        scene.daemon.signal(Signal::USR2)?;
+        wait::until("the restart is refused", || {
+            let log = scene.daemon.log();
+            log[said..].contains("did not take over in time")
+        })?;
+        // It had come to where it hangs, and was not ended by the channel's end.
+        fs::remove_file(scene.path("said"))?;
+        ensure!(!scene.path("outlived").exists(), "{words} words");
+        let pid = fs::read_to_string(scene.path("hanging"))?;
+        // Whoever is the parent of orphans here may not have looked yet.
+        let state = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        ensure!(state.is_empty() || state.contains(") Z "), "{state}");
+        scene.visit(&small)?;
+    }
+    files::ensure_equal(
+        "by the pinhole that waited",
+        &session.fetch("RETR small", waiting)?,
+        &small,
+    )?;
+    fs::remove_file(&program)?;
+    symlink(daemon::binary()?, &program)?;
+    scene.takes_over()?;
     scene.visit(&small)?;
     files::ensure_equal("the old session", &session.retrieve("small")?, &small)
 }

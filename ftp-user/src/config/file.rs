@@ -149,6 +149,7 @@ pub(super) struct Timeouts {
     pub(super) stall: Given<String>,
     pub(super) drain: Given<String>,
     pub(super) restart: Given<String>,
+    pub(super) takeover: Given<String>,
 }
 
 #[derive(Default, Deserialize)]

@@ -24,6 +24,9 @@ pub struct Timeouts {
     /// For the sessions of a process that another one has taken over from; zero: no limit.
     #[serde(serialize_with = "duration")]
     pub restart: Duration,
+    /// For a new process, until it has taken over from this one.
+    #[serde(serialize_with = "duration")]
+    pub takeover: Duration,
 }
 
 impl Default for Timeouts {
@@ -34,6 +37,7 @@ impl Default for Timeouts {
             stall: Duration::from_secs(60),
             drain: Duration::ZERO,
             restart: Duration::ZERO,
+            takeover: Duration::from_secs(30),
         }
     }
 }

@@ -30,8 +30,8 @@ fn problem(text: &str) -> String {
 fn points_at_unknown_keys_and_suggests_the_known() {
     assert_eq!(
         problem("[timeouts]\n  idel = \"5m\"\n"),
-        "2:3: unknown field `idel`, expected one of `idle`, `login`, `stall`, `drain`, `restart`; \
-         did you mean `idle`?"
+        "2:3: unknown field `idel`, expected one of `idle`, `login`, `stall`, `drain`, `restart`, \
+         `takeover`; did you mean `idle`?"
     );
     assert!(problem("[anonymus]\n").ends_with("did you mean `anonymous`?"));
     assert!(problem("[enforce]\nattach = \"natve\"").starts_with("2:10: unknown variant `natve`"));

@@ -1,7 +1,8 @@
 //! The old process's side.
 
 use std::ffi::OsString;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
@@ -11,18 +12,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::{Fixed, HandoverError, New, Old, PATIENCE, PROTOCOL, VARIABLE, implicit_tls};
+use super::{Fixed, HandoverError, New, Old, PAUSE, PROTOCOL, VARIABLE, implicit_tls};
 use crate::channel::Channel;
 use crate::config::Config;
 use crate::pinholes::Pinholes;
 use crate::server::{Listener, Relief};
 
-/// How long no pinhole may be opened because it is not settled who keeps the table.
-const PAUSE: Duration = Duration::from_secs(10);
 /// How long a killed process may take to be gone.
 const DEATH: Duration = Duration::from_secs(10);
 
@@ -51,8 +52,9 @@ impl Program {
     }
 
     /// Starts it with `channel` as its standard input, as nobody's child: a service manager then
-    /// hears of its end, and nobody has to wait for it.
-    fn start(&self, channel: OwnedFd) -> io::Result<()> {
+    /// hears of its end, and nobody has to wait for it. Returns a handle to it, unless it has ended.
+    fn start(&self, channel: OwnedFd) -> io::Result<Option<OwnedFd>> {
+        let (number, tell) = pipe_with(PipeFlags::CLOEXEC)?;
         let mut command = Command::new(&self.path);
         command
             .args(&self.arguments)
@@ -66,14 +68,20 @@ impl Program {
         // SAFETY: between fork and exec of a process with threads: the closure makes system calls
         // only, and allocates nothing.
         unsafe {
-            command.pre_exec(|| match libc::fork() {
+            command.pre_exec(move || match libc::fork() {
                 -1 => Err(io::Error::last_os_error()),
-                0 => Ok(()),
+                0 => {
+                    rustix::io::write(&tell, &libc::getpid().to_ne_bytes())?;
+                    Ok(())
+                }
                 _ => libc::_exit(0),
             })
         };
         // Fails also where the grandchild cannot run the program.
-        command.spawn()?.wait().map(drop)
+        command.spawn()?.wait()?;
+        let mut pid = 0_i32.to_ne_bytes();
+        File::from(number).read_exact(&mut pid)?;
+        handle(i32::from_ne_bytes(pid))
     }
 }
 
@@ -108,18 +116,20 @@ impl Departure {
         let name = program.path.display().to_string();
         let started = tokio::task::spawn_blocking(move || program.start(there)).await;
         let started = started.map_err(io::Error::other).and_then(|done| done);
-        started.map_err(|source| HandoverError::Start {
+        let started = started.map_err(|source| HandoverError::Start {
             program: name,
             source,
         })?;
         let channel = Channel::new(here)?;
-        let mut process = None;
-        let taken = tokio::time::timeout(PATIENCE, self.negotiate(&channel, config, &mut process));
-        let pid = match taken.await.unwrap_or(Err(HandoverError::Late)) {
+        let mut greeted = None;
+        let taken = self.negotiate(&channel, config, &mut greeted);
+        let taken = tokio::time::timeout(config.timeouts.takeover, taken).await;
+        let pid = match taken.unwrap_or(Err(HandoverError::Late)) {
             Ok(pid) => pid,
             Err(error) => {
-                if let Some((_, process)) = process {
-                    // First: it must not touch a lock again.
+                // First: it must not touch a lock again. What was started may be a script that has
+                // started the daemon.
+                for process in [greeted, started].into_iter().flatten() {
                     let gone = tokio::task::spawn_blocking(move || end(&process)).await;
                     if let Ok(Err(error)) = gone {
                         tracing::error!(%error, "cannot end the process that was to take over");
@@ -153,15 +163,12 @@ impl Departure {
         &self,
         channel: &Channel,
         config: &Config,
-        process: &mut Option<(u32, OwnedFd)>,
+        greeted: &mut Option<OwnedFd>,
     ) -> Result<u32, HandoverError> {
         let New::Hello { pid } = hear(channel).await? else {
             return Err(HandoverError::Protocol);
         };
-        let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
-        let raw = raw.ok_or(HandoverError::Protocol)?;
-        let handle = pidfd_open(raw, PidfdFlags::empty()).map_err(io::Error::from)?;
-        *process = Some((pid, handle));
+        *greeted = handle(i32::try_from(pid).map_err(|_| HandoverError::Protocol)?)?;
         let offer = Old::Offer {
             protocol: PROTOCOL,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -188,7 +195,7 @@ impl Departure {
             hear(channel).await
         };
         let taken = tokio::time::timeout(PAUSE, taken).await;
-        match taken.unwrap_or(Err(HandoverError::Late))? {
+        match taken.unwrap_or(Err(HandoverError::Slow))? {
             New::Taken => {
                 let seconds = begun.elapsed().as_secs_f64();
                 tracing::info!(seconds, "locks and pinholes have changed hands");
@@ -208,10 +215,20 @@ async fn hear(channel: &Channel) -> Result<New, HandoverError> {
     }
 }
 
+/// A handle to the process with this number, if there is one.
+fn handle(pid: i32) -> io::Result<Option<OwnedFd>> {
+    let pid = Pid::from_raw(pid).ok_or(Errno::INVAL)?;
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(handle) => Ok(Some(handle)),
+        Err(Errno::SRCH) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Kills a process and waits until it is gone.
 fn end(process: &OwnedFd) -> io::Result<()> {
     match pidfd_send_signal(process, Signal::KILL) {
-        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+        Ok(()) | Err(Errno::SRCH) => {}
         Err(error) => return Err(error.into()),
     }
     let limit = Timespec::try_from(DEATH).map_err(io::Error::other)?;

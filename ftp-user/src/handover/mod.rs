@@ -32,8 +32,8 @@ use crate::session::Start;
 
 /// Another number, another protocol: of what the two say here, and what `pinholes` says.
 const PROTOCOL: u32 = 1;
-/// How long a new process may take until it has taken over.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long no pinhole may be opened because it is not settled who keeps the table.
+const PAUSE: Duration = Duration::from_secs(10);
 /// In the environment of the new process: its end of the channel is its standard input.
 const VARIABLE: &str = "PINHOLE_TAKE_OVER";
 
@@ -61,8 +61,11 @@ pub enum HandoverError {
     #[error("{0}")]
     Failed(String),
     /// It did not come to an end.
-    #[error("it did not take over in time")]
+    #[error("it did not take over in time (timeouts.takeover)")]
     Late,
+    /// It kept pinholes from being opened for too long.
+    #[error("it did not take locks and pinholes over within {} s", PAUSE.as_secs())]
+    Slow,
     /// The two are of versions that do not understand each other.
     #[error(
         "the process that runs (version {0}) speaks another protocol of handing over: stop and start \

@@ -152,11 +152,13 @@ fn recursion_meaning(limits: &Limits) -> String {
 fn timeouts_meaning(timeouts: &Timeouts) -> String {
     let time = |duration| humantime::format_duration(duration).to_string();
     format!(
-        "login {}, idle {}, stalled transfer {}, transfers at shutdown {}, sessions after SIGUSR2 {}",
+        "login {}, idle {}, stalled transfer {}, transfers at shutdown {}, taking over at SIGUSR2 {}, \
+         sessions after it {}",
         time(timeouts.login),
         time(timeouts.idle),
         time(timeouts.stall),
         time(timeouts.drain),
+        time(timeouts.takeover),
         match timeouts.restart.is_zero() {
             true => "without limit".to_owned(),
             false => time(timeouts.restart),

@@ -13,6 +13,7 @@ impl Check<'_> {
         self.duration(given.stall, &mut timeouts.stall, 1);
         self.duration(given.drain, &mut timeouts.drain, 0);
         self.duration(given.restart, &mut timeouts.restart, 0);
+        self.duration(given.takeover, &mut timeouts.takeover, 1);
         timeouts
     }
 

@@ -117,6 +117,7 @@ fn every_key_of_the_sample_is_heeded() {
         ("stall", "\"3s\""),
         ("drain", "\"3s\""),
         ("restart", "\"3s\""),
+        ("takeover", "\"3s\""),
         ("sessions", "5"),
         ("sessions_per_address", "5"),
         ("login_failures", "5"),
