@@ -20,6 +20,7 @@ pub mod hosts;
 pub mod negotiate;
 pub mod pinholes;
 pub mod proto;
+pub mod remains;
 pub mod server;
 pub mod session;
 pub mod tls;

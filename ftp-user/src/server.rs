@@ -5,6 +5,7 @@
 mod accept;
 mod admission;
 mod listen;
+mod remains;
 mod sessions;
 
 pub use listen::{Listener, ServeError, bind_all};
@@ -17,6 +18,7 @@ pub use crate::session::Start;
 use crate::session::{Activity, Shared, Stop};
 use accept::accept_all;
 use sessions::{Sessions, report};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -28,6 +30,8 @@ use tokio::time::Instant;
 pub struct Relief {
     /// By this the other process is asked about quotas.
     pub quotas: UnixStream,
+    /// By this the other process is told of the sessions that are left.
+    pub remains: OwnedFd,
     /// Answered, once that is so, with the number of the session that would have been next.
     pub reply: oneshot::Sender<SessionId>,
 }
@@ -41,6 +45,8 @@ pub struct Orders<Stop, Alone> {
     pub alone: Alone,
     /// By this the process before, if there was one, asks about quotas.
     pub quotas: Option<UnixStream>,
+    /// By this the process before, if there was one, tells of the sessions that are left there.
+    pub remains: Option<OwnedFd>,
     /// Asks it to accept no more.
     pub relief: mpsc::Receiver<Relief>,
 }
@@ -61,6 +67,7 @@ pub async fn serve(
         stop,
         alone,
         quotas,
+        remains,
         mut relief,
     } = orders;
     let (stop_sessions, stopping) = watch::channel(Stop::No);
@@ -74,6 +81,10 @@ pub async fn serve(
     if let Some(quotas) = quotas {
         count_for(quotas, Arc::clone(&shared));
     }
+    let admission = Arc::default();
+    if let Some(remains) = remains {
+        remains::hear(remains, &shared, &admission).await;
+    }
     let mut upkeep = JoinSet::new();
     upkeep.spawn(hosts::keep_fresh(shared.newest.clone()));
     let (open, mut arrivals) = accept_all(listeners)?;
@@ -82,7 +93,7 @@ pub async fn serve(
     let mut sessions = Sessions {
         running: JoinSet::new(),
         next_id,
-        admission: Arc::default(),
+        admission,
         shared: Arc::clone(&shared),
     };
     tokio::pin!(stop, alone);
@@ -106,7 +117,15 @@ pub async fn serve(
     while let Some(arrival) = arrivals.recv().await {
         sessions.begin(arrival);
     }
-    if let Some(Relief { quotas, reply }) = relieved {
+    if let Some(Relief {
+        quotas,
+        remains,
+        reply,
+    }) = relieved
+    {
+        if let Err(error) = remains::tell(remains, &shared, &sessions.admission) {
+            tracing::error!(%error, "sessions that are left here count in this process only");
+        }
         if let Err(error) = shared.activity.leave_counts(quotas) {
             tracing::error!(%error, "quotas are counted here and in the other process");
         }

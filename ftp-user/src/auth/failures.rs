@@ -6,6 +6,10 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::remains::{FailedLogins, Teller, Told};
+
 /// The wait after the first failure; each further one doubles it.
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 /// The longest wait, also for those who queue; shorter than the server waits for its sessions at its
@@ -20,6 +24,7 @@ const MOST: usize = 4096;
 #[derive(Debug, Default)]
 pub struct Failures {
     addresses: Mutex<HashMap<IpAddr, Record>>,
+    teller: Teller,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -67,25 +72,37 @@ impl Failures {
         Ok(wait)
     }
 
+    /// Another process, which serves the same clients, knows of failures.
+    pub fn remember(&self, failed: &FailedLogins) {
+        self.remember_at(failed, Instant::now());
+    }
+
+    /// From now on, failures are told; at first those that are remembered, then each.
+    pub fn tell(&self, told: &UnboundedSender<Told>) {
+        let now = Instant::now();
+        let addresses = self.lock();
+        self.teller.begin(told);
+        for (&network, record) in addresses.iter().filter(|(_, record)| !record.is_over(now)) {
+            self.teller.tell(|| Told::Failed(record.tell(network, now)));
+        }
+    }
+
+    fn remember_at(&self, failed: &FailedLogins, now: Instant) {
+        let mut addresses = self.lock();
+        let record = record(&mut addresses, failed.network, now);
+        record.failures = record.failures.max(failed.failures);
+        record.last = now;
+        record.next = record.next.max(now + failed.wait);
+    }
+
     fn failed_at(&self, client: IpAddr, now: Instant) {
         let mut addresses = self.lock();
-        if addresses.len() >= MOST && !addresses.contains_key(&network(client)) {
-            addresses.retain(|_, record| !record.is_over(now));
-            let oldest = addresses.iter().min_by_key(|(_, record)| record.last);
-            if let Some(oldest) = oldest.map(|(&address, _)| address)
-                && addresses.len() >= MOST
-            {
-                addresses.remove(&oldest);
-            }
-        }
-        let record = addresses.entry(network(client)).or_insert(Record {
-            failures: 0,
-            next: now,
-            last: now,
-        });
+        let record = record(&mut addresses, client, now);
         record.failures = record.failures.saturating_add(1);
         record.last = now;
         record.next = record.next.max(now + record.delay());
+        self.teller
+            .tell(|| Told::Failed(record.tell(network(client), now)));
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Record>> {
@@ -96,7 +113,33 @@ impl Failures {
     }
 }
 
+/// That of an address; the oldest one makes room for a new one, which has no failures.
+fn record(addresses: &mut HashMap<IpAddr, Record>, client: IpAddr, now: Instant) -> &mut Record {
+    if addresses.len() >= MOST && !addresses.contains_key(&network(client)) {
+        addresses.retain(|_, record| !record.is_over(now));
+        let oldest = addresses.iter().min_by_key(|(_, record)| record.last);
+        if let Some(oldest) = oldest.map(|(&address, _)| address)
+            && addresses.len() >= MOST
+        {
+            addresses.remove(&oldest);
+        }
+    }
+    addresses.entry(network(client)).or_insert(Record {
+        failures: 0,
+        next: now,
+        last: now,
+    })
+}
+
 impl Record {
+    fn tell(&self, network: IpAddr, now: Instant) -> FailedLogins {
+        FailedLogins {
+            network,
+            failures: self.failures,
+            wait: self.next.saturating_duration_since(now),
+        }
+    }
+
     fn delay(&self) -> Duration {
         let doubled = 1 << self.failures.saturating_sub(1).min(16);
         FIRST_DELAY.saturating_mul(doubled).min(LONGEST_DELAY)
@@ -162,6 +205,32 @@ mod tests {
             failures.turn_at(ip("2001:db8:0:1::1"), now),
             Ok(Duration::ZERO)
         );
+    }
+
+    #[test]
+    fn another_process_takes_the_memory_over() {
+        let (old, new) = (Failures::default(), Failures::default());
+        let client = ip("2001:db8::1");
+        let now = Instant::now();
+        for _ in 0..3 {
+            old.failed_at(client, now);
+        }
+        let (sender, mut told) = tokio::sync::mpsc::unbounded_channel();
+        old.tell(&sender);
+        let mut pass_on = || match told.try_recv() {
+            Ok(Told::Failed(failed)) => new.remember_at(&failed, now),
+            other => panic!("{other:?}"),
+        };
+        pass_on();
+        let wait = |failures: &Failures| failures.turn_at(client, now).unwrap();
+        assert!(wait(&new) > Duration::from_millis(1900), "2 s after three");
+        // What fails in the old one later counts in the new one.
+        let other = ip("192.0.2.1");
+        old.failed_at(other, now);
+        pass_on();
+        assert_eq!(new.turn_at(other, now), Ok(FIRST_DELAY));
+        new.failed_at(client, now);
+        assert_eq!(new.lock()[&network(client)].failures, 4);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::signals::{Hangup, Stop, TakeOver};
 use super::source::{self, Source};
 use super::{explain, restart, systemd};
 use crate::generation::{Generation, Generations};
-use crate::handover::{self, Arrival, Departure, Program};
+use crate::handover::{self, Arrival, Departure, Program, Taken};
 use crate::pinholes::{Estate, Pinholes};
 use crate::server::{self, Listener};
 
@@ -123,8 +123,8 @@ impl Start {
         let (stop, hangup, take_over) = (Stop::new()?, Hangup::new()?, TakeOver::new()?);
         let prepared = Pinholes::prepare(&first.config).await?;
         let (ended, mut alone) = watch::channel(before.is_none());
-        let (pinholes, (next_session, quotas)) = match before {
-            None => (prepared.lock(Estate::default())?.0, (1, None)),
+        let (pinholes, taken) = match before {
+            None => (prepared.lock(Estate::default())?.0, Taken::default()),
             Some(before) => {
                 let estate = before.prepared().await?;
                 let (pinholes, heirs) = prepared.lock(estate)?;
@@ -157,10 +157,11 @@ impl Start {
         let orders = server::Orders {
             stop: stop.told(),
             alone: async move { drop(alone.wait_for(|alone| *alone).await) },
-            quotas,
+            quotas: taken.quotas,
+            remains: taken.remains,
             relief,
         };
-        server::serve(listeners, newest, pinholes, next_session, orders).await?;
+        server::serve(listeners, newest, pinholes, taken.next_session, orders).await?;
         tracing::info!("stopped");
         Ok(())
     }

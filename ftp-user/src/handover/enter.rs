@@ -24,6 +24,28 @@ pub fn inherited() -> io::Result<Option<OwnedFd>> {
     Ok(Some(channel))
 }
 
+/// What the process before leaves to the server.
+#[derive(Debug)]
+pub struct Taken {
+    /// The number of the next session.
+    pub next_session: u64,
+    /// By this it asks about quotas; somebody has to answer.
+    pub quotas: Option<UnixStream>,
+    /// By this it tells of the sessions that are left there.
+    pub remains: Option<OwnedFd>,
+}
+
+impl Default for Taken {
+    /// There was no process before.
+    fn default() -> Taken {
+        Taken {
+            next_session: 1,
+            quotas: None,
+            remains: None,
+        }
+    }
+}
+
 /// A process that is about to take over.
 #[derive(Debug)]
 pub struct Arrival {
@@ -98,20 +120,28 @@ impl Arrival {
         Ok(Estate::receive(&self.channel).await?)
     }
 
-    /// Everything is taken. Returns the number of the next session, and the socket by which the
-    /// process before asks about quotas, when that accepts no more; from then on this one has to.
-    pub async fn taken(&self) -> Result<(u64, Option<UnixStream>), HandoverError> {
+    /// Everything is taken. Returns when the process before accepts no more; from then on this one
+    /// has to.
+    pub async fn taken(&self) -> Result<Taken, HandoverError> {
         self.channel.send(&New::Taken, None).await?;
-        match self.channel.receive().await? {
-            Some((Old::Go { next_session }, quotas)) => {
-                Ok((next_session, quotas.map(UnixStream::from)))
-            }
-            Some(_) => Err(HandoverError::Protocol),
-            // It has died of something else: if it did not want this one, it would have ended it.
-            // Whoever serves now, it is not that one.
-            None => {
-                tracing::warn!("the process before ended while it handed over");
-                Ok((1, None))
+        let mut remains = None;
+        loop {
+            match self.channel.receive().await? {
+                Some((Old::Remains, socket)) => remains = socket,
+                Some((Old::Go { next_session }, quotas)) => {
+                    return Ok(Taken {
+                        next_session,
+                        quotas: quotas.map(UnixStream::from),
+                        remains,
+                    });
+                }
+                Some(_) => return Err(HandoverError::Protocol),
+                // It has died of something else: if it did not want this one, it would have ended
+                // it. Whoever serves now, it is not that one.
+                None => {
+                    tracing::warn!("the process before ended while it handed over");
+                    return Ok(Taken::default());
+                }
             }
         }
     }

@@ -112,6 +112,7 @@ impl Departure {
     ) -> Result<impl Future<Output = ()> + Send + use<>, HandoverError> {
         let (here, there) = Channel::pair()?;
         let (asks, counts) = UnixStream::pair()?;
+        let (tells, hears) = Channel::pair()?;
         let program = self.program.clone();
         let name = program.path.display().to_string();
         let started = tokio::task::spawn_blocking(move || program.start(there)).await;
@@ -141,8 +142,12 @@ impl Departure {
         };
         announce(pid);
         let (reply, relieved) = oneshot::channel();
-        let quotas = asks;
-        let asked = self.relief.send(Relief { quotas, reply }).await;
+        let relief = Relief {
+            quotas: asks,
+            remains: tells,
+            reply,
+        };
+        let asked = self.relief.send(relief).await;
         let next_session = match (asked, relieved.await) {
             (Ok(()), Ok(next_session)) => next_session,
             // The server has just been told to stop: the other process goes on alone.
@@ -150,10 +155,12 @@ impl Departure {
         };
         let channel = Arc::new(channel);
         let work = self.pinholes.hand(Arc::clone(&channel)).await;
-        if let Err(error) = channel
-            .send(&Old::Go { next_session }, Some(counts.as_fd()))
-            .await
-        {
+        let said = async {
+            channel.send(&Old::Remains, Some(hears.as_fd())).await?;
+            let go = Old::Go { next_session };
+            channel.send(&go, Some(counts.as_fd())).await
+        };
+        if let Err(error) = said.await {
             tracing::error!(%error, "the process that took over has ended at once");
         }
         Ok(work)

@@ -10,6 +10,7 @@
 //!   Estate: pinholes, locks' links, acceptors    ──►  takes them: its programs into the links
 //!                                                ◄──  Taken
 //!   stops accepting sessions, lets go of all; Go ──►  accepts
+//!   how many sessions are left (server/remains)  ──►  counts them with its own
 //!   its sessions' pinholes: asked for            ◄─►  opened, accepted, sent
 //! ```
 //!
@@ -19,7 +20,7 @@
 mod enter;
 mod leave;
 
-pub use enter::{Arrival, inherited};
+pub use enter::{Arrival, Taken, inherited};
 pub use leave::{Departure, Program};
 
 use std::io;
@@ -31,7 +32,7 @@ use crate::config::Config;
 use crate::session::Start;
 
 /// Another number, another protocol: of what the two say here, and what `pinholes` says.
-const PROTOCOL: u32 = 1;
+const PROTOCOL: u32 = 2;
 /// How long no pinhole may be opened because it is not settled who keeps the table.
 const PAUSE: Duration = Duration::from_secs(10);
 /// In the environment of the new process: its end of the channel is its standard input.
@@ -130,6 +131,8 @@ enum Old {
     Listener { implicit_tls: bool },
     /// There are no more listeners.
     Offered,
+    /// With the socket by which it tells of the sessions that are left.
+    Remains,
     /// It accepts no more. With the socket by which it asks about quotas.
     Go { next_session: u64 },
 }

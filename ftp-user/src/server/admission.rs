@@ -1,14 +1,18 @@
 //! How many sessions there may be at one time, in all and from one address.
 
 use crate::config::Limits;
+use crate::remains::{Teller, Told};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::mpsc::UnboundedSender;
 
 /// Counts sessions against the limits.
 #[derive(Debug, Default)]
 pub(super) struct Admission {
     counts: Mutex<Counts>,
+    teller: Teller,
 }
 
 #[derive(Debug, Default)]
@@ -33,17 +37,56 @@ impl Admission {
         if reached(limits.sessions_per_address, here) {
             return Err("Too many sessions from your address.");
         }
-        counts.all += 1;
-        counts.by_address.insert(client, here + 1);
-        Ok(Ticket {
+        counts.add(client);
+        Ok(self.ticket(client))
+    }
+
+    /// Counts a session of another process.
+    pub(super) fn guest(self: &Arc<Self>, client: IpAddr) -> Ticket {
+        self.lock().add(client);
+        self.ticket(client)
+    }
+
+    /// From now on, how many there are is told; at first of all, then of each that changes. Nobody is
+    /// admitted any more.
+    pub(super) fn tell(&self, told: &UnboundedSender<Told>) {
+        let counts = self.lock();
+        self.teller.begin(told);
+        for (&client, &sessions) in &counts.by_address {
+            self.teller.tell(|| Told::Address { client, sessions });
+        }
+    }
+
+    fn ticket(self: &Arc<Self>, client: IpAddr) -> Ticket {
+        Ticket {
             admission: Arc::clone(self),
             client,
-        })
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
         // Counts are whole after every operation on them.
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counts {
+    fn add(&mut self, client: IpAddr) {
+        self.all += 1;
+        *self.by_address.entry(client).or_default() += 1;
+    }
+
+    /// How many of the address are left.
+    fn remove(&mut self, client: IpAddr) -> usize {
+        self.all = self.all.saturating_sub(1);
+        let Entry::Occupied(mut here) = self.by_address.entry(client) else {
+            return 0;
+        };
+        *here.get_mut() = here.get().saturating_sub(1);
+        match *here.get() {
+            0 => here.remove(),
+            left => left,
+        }
     }
 }
 
@@ -56,14 +99,13 @@ pub(super) struct Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
+        let client = self.client;
         let mut counts = self.admission.lock();
-        counts.all = counts.all.saturating_sub(1);
-        if let Some(here) = counts.by_address.get_mut(&self.client) {
-            *here = here.saturating_sub(1);
-            if *here == 0 {
-                counts.by_address.remove(&self.client);
-            }
-        }
+        let sessions = counts.remove(client);
+        // Under the lock: what is told last is so.
+        self.admission
+            .teller
+            .tell(|| Told::Address { client, sessions });
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::auth::Account;
 use crate::config::{AccountLimits, Uploads, amount, limit};
+use crate::remains::{Teller, Told};
 use crate::transfer::{Bucket, Rates};
 use crate::vfs::{Counter, Quota, QuotaLimits, Rules, lend};
 use std::collections::HashMap;
@@ -11,12 +12,14 @@ use std::num::NonZeroU64;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::mpsc::UnboundedSender;
 
 /// What all accounts use that have limits. The others are not in it and cost nothing.
 #[derive(Debug, Default)]
 pub struct Activity {
     accounts: Mutex<HashMap<String, Arc<Usage>>>,
     quotas: Mutex<Quotas>,
+    teller: Teller,
 }
 
 /// What is counted, by account and root.
@@ -30,12 +33,14 @@ struct Quotas {
 /// What one account uses.
 #[derive(Debug)]
 struct Usage {
+    name: String,
+    teller: Teller,
     counts: Mutex<Counts>,
 }
 
 #[derive(Debug)]
 struct Counts {
-    sessions: u64,
+    sessions: usize,
     /// What the buckets were made for.
     limits: AccountLimits,
     upload: Option<Arc<Bucket>>,
@@ -49,10 +54,14 @@ struct Counts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TooManySessions(pub(super) u64);
 
-/// A session of an account with limits; its drop makes room for another.
+/// One of the sessions that an account may have; its drop makes room for another.
+#[derive(Debug)]
+pub(crate) struct Seat(Arc<Usage>);
+
+/// A session of an account with limits.
 #[derive(Debug)]
 pub(super) struct Presence {
-    usage: Arc<Usage>,
+    _seat: Seat,
     quota: Arc<Quota>,
     /// What uploads keep to.
     pub(super) upload: Option<Arc<Rates>>,
@@ -68,18 +77,18 @@ impl Activity {
             return Ok(None);
         }
         let usage = {
-            // A map is whole after every operation on it.
-            let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut accounts = self.accounts();
             let usage = accounts.entry(account.name.clone());
             let quota = || self.quota(&account.name, &account.root);
-            Arc::clone(usage.or_insert_with(|| Arc::new(Usage::new(account, quota()))))
+            let new = || Arc::new(Usage::new(account, quota(), self.teller.clone()));
+            Arc::clone(usage.or_insert_with(new))
         };
         let mut counts = usage.lock();
         let most = limit(limits.sessions);
-        if let Some(most) = most.filter(|most| counts.sessions >= most.get()) {
+        if let Some(most) = most.filter(|most| counts.sessions as u64 >= most.get()) {
             return Err(TooManySessions(most.get()));
         }
-        counts.sessions += 1;
+        let seat = usage.seat(&mut counts);
         if counts.root != account.root {
             counts.quota = self.quota(&account.name, &account.root);
         }
@@ -94,11 +103,46 @@ impl Activity {
         let quota = Arc::clone(&counts.quota);
         drop(counts);
         Ok(Some(Presence {
-            usage,
+            _seat: seat,
             quota,
             upload,
             download,
         }))
+    }
+
+    /// Counts a session of another process.
+    pub(crate) fn seat(&self, name: &str) -> Seat {
+        let usage = {
+            let mut accounts = self.accounts();
+            let usage = accounts.entry(name.to_owned());
+            let new = || Arc::new(Usage::unknown(name, self.teller.clone()));
+            Arc::clone(usage.or_insert_with(new))
+        };
+        let mut counts = usage.lock();
+        usage.seat(&mut counts)
+    }
+
+    /// From now on, how many sessions there are is told; at first of all, then of each that changes.
+    pub(crate) fn tell(&self, told: &UnboundedSender<Told>) {
+        let accounts = self.accounts();
+        self.teller.begin(told);
+        for usage in accounts.values() {
+            let counts = usage.lock();
+            if counts.sessions > 0 {
+                usage.tell(&counts);
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn sessions(&self, name: &str) -> usize {
+        let usage = self.accounts().get(name).cloned();
+        usage.map_or(0, |usage| usage.lock().sessions)
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, HashMap<String, Arc<Usage>>> {
+        // A map is whole after every operation on it.
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has what all accounts keep counted again by their next session.
@@ -149,9 +193,11 @@ impl Activity {
 }
 
 impl Usage {
-    fn new(account: &Account, quota: Arc<Quota>) -> Usage {
+    fn new(account: &Account, quota: Arc<Quota>, teller: Teller) -> Usage {
         let limits = account.limits;
         Usage {
+            name: account.name.clone(),
+            teller,
             counts: Mutex::new(Counts {
                 sessions: 0,
                 limits,
@@ -161,6 +207,36 @@ impl Usage {
                 quota,
             }),
         }
+    }
+
+    /// Of an account that no session of this process has been of.
+    fn unknown(name: &str, teller: Teller) -> Usage {
+        Usage {
+            name: name.to_owned(),
+            teller,
+            counts: Mutex::new(Counts {
+                sessions: 0,
+                limits: AccountLimits::default(),
+                upload: None,
+                download: None,
+                root: PathBuf::new(),
+                quota: Arc::default(),
+            }),
+        }
+    }
+
+    fn seat(self: &Arc<Self>, counts: &mut Counts) -> Seat {
+        counts.sessions += 1;
+        self.tell(counts);
+        Seat(Arc::clone(self))
+    }
+
+    /// Under the lock: what is told last is so.
+    fn tell(&self, counts: &Counts) {
+        self.teller.tell(|| Told::Account {
+            name: self.name.clone(),
+            sessions: counts.sessions,
+        });
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
@@ -185,10 +261,11 @@ impl Counts {
     }
 }
 
-impl Drop for Presence {
+impl Drop for Seat {
     fn drop(&mut self) {
-        let mut counts = self.usage.lock();
+        let mut counts = self.0.lock();
         counts.sessions = counts.sessions.saturating_sub(1);
+        self.0.tell(&counts);
     }
 }
 

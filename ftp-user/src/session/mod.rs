@@ -39,6 +39,7 @@ use crate::proto::line::LineError;
 use crate::proto::{Code, Reply};
 use crate::vfs::{Vfs, VfsError};
 pub use activity::Activity;
+pub(crate) use activity::Seat;
 use state::{Login, Parameters, Pending, User};
 use std::collections::VecDeque;
 use std::net::SocketAddr;

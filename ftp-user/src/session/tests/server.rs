@@ -58,6 +58,7 @@ impl Server {
                 stop: async { drop(stopped.await) },
                 alone: std::future::pending(),
                 quotas: None,
+                remains: None,
                 relief: mpsc::channel(1).1,
             };
             serve(listeners, newest, pinholes, 1, orders).await

@@ -1,0 +1,59 @@
+//! Limits of sessions and the memory of failed logins while two processes serve (SIGUSR2): a restart
+//! gives nobody more sessions or more guesses.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use ftp_tests::{
+    control::Control,
+    lab::{self, Family, Lab},
+    need_root,
+    site::{PASSWORD, Site, USER, control_address},
+    wait,
+};
+
+/// The server's answer to a password.
+fn guess(session: &mut Control, password: &str) -> Result<u16> {
+    session.expect(&format!("USER {USER}"), 331)?;
+    Ok(session.command(&format!("PASS {password}"))?.code)
+}
+
+#[test]
+fn a_restart_gives_neither_sessions_nor_guesses() -> Result<()> {
+    need_root!();
+    let site = Site::with_account_in(Lab::new()?, &["--sessions", "1"], |settings| {
+        settings.set("limits.sessions_per_address", 2)
+    })?;
+    let open = |client| {
+        let from = lab::client_address(Family::V4, client);
+        Control::open(&site.lab.client, from, control_address(Family::V4))
+    };
+    // Keeps the old process.
+    let mut stays = site.anonymous(Family::V6, 0)?;
+    let mut old = site.writer(Family::V4)?;
+    let mut guesser = open(1)?;
+    for _ in 0..2 {
+        ensure!(guess(&mut guesser, "wrong")? == 530);
+    }
+    site.daemon.restart()?;
+
+    let mut second = open(0)?;
+    ensure!(guess(&mut second, PASSWORD)? == 530, "the account has one");
+    let third = open(0).map(drop).unwrap_err().to_string();
+    ensure!(third.contains("from your address"), "{third}");
+
+    // One in the old process, one in the new: the third and the fourth failure.
+    ensure!(guess(&mut guesser, "wrong")? == 421, "on one connection");
+    let mut again = open(1)?;
+    let begun = Instant::now();
+    ensure!(guess(&mut again, "wrong")? == 530);
+    let waited = begun.elapsed();
+    ensure!(waited > Duration::from_millis(1500), "{waited:?}, not 2 s");
+
+    old.expect("QUIT", 221)?;
+    wait::poll_within(wait::SOON, "its place is free", || {
+        Ok((guess(&mut second, PASSWORD)? == 230).then_some(()))
+    })?;
+    open(0)?;
+    stays.expect("NOOP", 200).map(drop)
+}
