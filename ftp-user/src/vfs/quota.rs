@@ -5,8 +5,10 @@
 //! counts again. Sizes are apparent ones (`st_size`), so holes count as if they were full.
 
 mod elsewhere;
+mod ledger;
 
 pub use elsewhere::{Counter, serve as lend};
+pub(super) use ledger::{Ledger, inode};
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -16,10 +18,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
-use self::elsewhere::{Elsewhere, Figures, Turn};
+use self::elsewhere::{Elsewhere, Figures};
 use super::census::{self, Census, CensusError};
 use super::{Credentials, wear};
 
@@ -223,25 +224,6 @@ impl Drop for Counting {
     }
 }
 
-/// What is counted, held for a change. Figures are changed behind the disk's, except for growth,
-/// which is asked for before it happens.
-#[derive(Debug)]
-pub(super) struct Ledger<'a> {
-    state: MutexGuard<'a, State>,
-    limits: QuotaLimits,
-    /// Where another process counts: it gets the figures back.
-    turn: Option<Turn<'a>>,
-}
-
-impl Drop for Ledger<'_> {
-    fn drop(&mut self) {
-        let figures = self.figures();
-        if let Some(turn) = &mut self.turn {
-            turn.put(figures);
-        }
-    }
-}
-
 impl State {
     /// What is being written stays.
     fn set(&mut self, Figures { bytes, files }: Figures) {
@@ -256,142 +238,6 @@ impl State {
             files,
             writing,
         });
-    }
-}
-
-impl Ledger<'_> {
-    /// Whether one more file, directory or link may be made.
-    pub(super) fn has_room(&self) -> Result<(), Errno> {
-        let account = self.account()?;
-        match self.limits.files {
-            Some(most) if account.files >= most.get() => Err(Errno::DQUOT),
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    /// Bytes that may still be stored.
-    pub(super) fn bytes_left(&self) -> Result<u64, Errno> {
-        let used = self.account()?.bytes;
-        Ok(self
-            .limits
-            .bytes
-            .map_or(u64::MAX, |most| most.get().saturating_sub(used)))
-    }
-
-    /// Bytes and files that there are and that there may be, each where it is limited.
-    pub(super) fn kept(&self) -> Result<(Option<Figure>, Option<Figure>), Errno> {
-        let account = self.account()?;
-        let QuotaLimits { bytes, files } = self.limits;
-        Ok((
-            bytes.map(|most| (account.bytes, most.get())),
-            files.map(|most| (account.files, most.get())),
-        ))
-    }
-
-    fn figures(&self) -> Figures {
-        let (bytes, files) = self
-            .account()
-            .map_or((0, 0), |account| (account.bytes, account.files));
-        Figures { bytes, files }
-    }
-
-    fn set_figures(&mut self, Figures { bytes, files }: Figures) {
-        self.with(|account| (account.bytes, account.files) = (bytes, files));
-    }
-
-    /// One was made.
-    pub(super) fn made(&mut self) {
-        self.with(|account| account.files = account.files.saturating_add(1));
-    }
-
-    /// One lost a name: `stat` is what it was before.
-    pub(super) fn removed(&mut self, stat: &Stat) {
-        self.with(|account| {
-            account.files = account.files.saturating_sub(1);
-            let last = stat.st_nlink <= 1;
-            // One that is being written is settled when that ends.
-            let writing = account.writing.contains_key(&inode(stat));
-            if is_file(stat) && last && !writing {
-                account.bytes = account.bytes.saturating_sub(size(stat));
-            }
-        });
-    }
-
-    /// A file is about to be written. Only one session at a time may, or two would count the same
-    /// bytes: EBUSY.
-    pub(super) fn begin_writing(&mut self, stat: &Stat) -> Result<(), Errno> {
-        let State::Known(account) = &mut *self.state else {
-            return Err(Errno::IO);
-        };
-        if account.writing.contains_key(&inode(stat)) {
-            return Err(Errno::BUSY);
-        }
-        account.writing.insert(inode(stat), size(stat));
-        Ok(())
-    }
-
-    /// A file that is being written was emptied.
-    pub(super) fn emptied(&mut self, file: Inode) {
-        self.with(|account| {
-            if let Some(counted) = account.writing.get_mut(&file) {
-                account.bytes = account.bytes.saturating_sub(*counted);
-                *counted = 0;
-            }
-        });
-    }
-
-    /// Counts a file that is being written up to `end`, if there is room: EDQUOT.
-    pub(super) fn reserve(&mut self, file: Inode, end: u64) -> Result<(), Errno> {
-        let left = self.bytes_left()?;
-        let State::Known(account) = &mut *self.state else {
-            return Err(Errno::IO);
-        };
-        let counted = account.writing.entry(file).or_default();
-        let growth = end.saturating_sub(*counted);
-        if growth > left {
-            return Err(Errno::DQUOT);
-        }
-        *counted += growth;
-        account.bytes = account.bytes.saturating_add(growth);
-        Ok(())
-    }
-
-    /// A file is written no more: what is there now counts, or nothing if it has no name left.
-    pub(super) fn end_writing(&mut self, stat: &Stat) {
-        self.with(|account| {
-            if let Some(counted) = account.writing.remove(&inode(stat)) {
-                let now = if stat.st_nlink == 0 { 0 } else { size(stat) };
-                account.bytes = account.bytes.saturating_sub(counted).saturating_add(now);
-            }
-        });
-    }
-
-    fn account(&self) -> Result<&Account, Errno> {
-        match &*self.state {
-            State::Known(account) => Ok(account),
-            State::Unknown | State::Counting => Err(Errno::IO),
-        }
-    }
-
-    fn with(&mut self, change: impl FnOnce(&mut Account)) {
-        if let State::Known(account) = &mut *self.state {
-            change(account);
-        }
-    }
-}
-
-pub(super) fn inode(stat: &Stat) -> Inode {
-    (stat.st_dev, stat.st_ino)
-}
-
-fn is_file(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-}
-
-fn size(stat: &Stat) -> u64 {
-    match is_file(stat) {
-        true => u64::try_from(stat.st_size).unwrap_or(0),
-        false => 0,
     }
 }
 

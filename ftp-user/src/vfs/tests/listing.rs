@@ -1,0 +1,106 @@
+//! What a directory holds, whatever it is and whatever it is called.
+
+use super::*;
+
+#[test]
+fn lists_every_kind_and_shows_links_as_what_they_lead_to() {
+    let tree = Site::new();
+    fs::create_dir(tree.real("sub")).unwrap();
+    tree.file("file", "12345");
+    tree.link("file", "to-file");
+    tree.link("../file", "sub/up");
+    tree.link("sub", "to-dir");
+    tree.link("nothing", "dangling");
+    tree.link("loop", "loop");
+    tree.link("../outside/secret", "out");
+    let absolute = tree.real("file");
+    tree.link(absolute.to_str().unwrap(), "absolute");
+    let expected: BTreeMap<Vec<u8>, Kind> = [
+        ("file", Kind::File),
+        ("sub", Kind::Dir),
+        ("to-file", Kind::File),
+        ("to-dir", Kind::Dir),
+        ("dangling", Kind::Symlink),
+        ("loop", Kind::Symlink),
+        ("out", Kind::Symlink),
+        ("absolute", Kind::Symlink),
+    ]
+    .map(|(name, kind)| (name.as_bytes().to_vec(), kind))
+    .into();
+    assert_eq!(tree.names("/"), expected);
+    // A link that climbs within the root, in a directory reached by a link.
+    let mut listing = tree.vfs.list(&at("to-dir")).unwrap();
+    let up = listing.entries(&tree.vfs).next().unwrap();
+    let up = up.unwrap();
+    assert_eq!((up.kind, up.size), (Kind::File, 5));
+    refused(tree.vfs.list(&at("file")), ErrorKind::NotADirectory);
+    refused(tree.vfs.list(&at("none")), ErrorKind::NotFound);
+}
+
+#[test]
+fn lists_more_entries_than_a_buffer_holds() {
+    let tree = Site::new();
+    for number in 0..3000 {
+        tree.file(format!("{number:0100}"), "");
+    }
+    assert_eq!(tree.names("/").len(), 3000);
+}
+
+#[test]
+fn entries_that_disappear_while_listing_are_left_out() {
+    let tree = Site::new();
+    for number in 0..100 {
+        tree.file(format!("{number}"), "");
+    }
+    let mut listing = tree.vfs.list(&at("/")).unwrap();
+    let first = listing.entries(&tree.vfs).next().unwrap().unwrap();
+    // The other names are in the buffer already; their files are not on the disk any more.
+    for entry in fs::read_dir(tree.real(".")).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    assert_eq!(first.kind, Kind::File);
+    assert_eq!(listing.entries(&tree.vfs).count(), 0);
+}
+
+#[test]
+fn serves_names_byte_for_byte() {
+    let tree = Site::new();
+    let longest = [b'x'; 255];
+    let names: [&[u8]; 6] = [
+        b"\xff\xfe not UTF-8",
+        "Grüße".as_bytes(),
+        b"line\r\nend",
+        b" spaces ",
+        b"-rf *?[",
+        &longest,
+    ];
+    for name in names {
+        drop(tree.vfs.open_write(&at(name), Write::Truncate).unwrap());
+        assert!(tree.real(OsStr::from_bytes(name)).exists());
+        assert_eq!(tree.vfs.metadata(&at(name)).unwrap().name, name);
+        assert!(tree.vfs.open_read(&at(name)).is_ok());
+    }
+    let listed: Vec<_> = tree.names("/").into_keys().collect();
+    assert_eq!(listed.len(), names.len());
+    assert!(
+        names
+            .iter()
+            .all(|name| listed.iter().any(|listed| listed == name))
+    );
+}
+
+#[test]
+fn names_too_long_for_the_file_system_are_bad_names() {
+    let tree = Site::new();
+    let path = at([b'x'; 256]);
+    refused(tree.vfs.open_read(&path), ErrorKind::BadName);
+    refused(
+        tree.vfs.open_write(&path, Write::Truncate),
+        ErrorKind::BadName,
+    );
+    refused(tree.vfs.make_dir(&path), ErrorKind::BadName);
+    refused(tree.vfs.metadata(&path), ErrorKind::BadName);
+    // The longest path that is text enough: nothing is there, and nothing breaks.
+    let deep = at("a/".repeat(2047));
+    refused(tree.vfs.metadata(&deep), ErrorKind::NotFound);
+}

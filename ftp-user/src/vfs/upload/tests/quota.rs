@@ -1,0 +1,151 @@
+//! What is counted: all that is there, once, whoever changes it.
+
+use super::*;
+
+#[test]
+fn what_is_there_counts_and_every_change_is_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("d")).unwrap();
+    fs::write(dir.path().join("d/old"), [0; 40]).unwrap();
+    let site = Site::over(dir, quota(100, 5));
+    assert_eq!(site.counted(), (40, 2));
+
+    // No way of writing leads beyond it.
+    site.put("a", Write::Truncate, 60).unwrap();
+    assert_eq!(site.counted(), (100, 3));
+    for (name, how) in [
+        ("a", Write::Append),
+        ("b", Write::Truncate),
+        ("a", Write::At(60)),
+    ] {
+        assert_eq!(
+            site.put(name, how, 1),
+            Err(ErrorKind::Quota),
+            "{name} {how:?}"
+        );
+    }
+    // What is written over is free again; what is written once more costs nothing.
+    site.put("a", Write::At(0), 60).unwrap();
+    site.put("a", Write::At(30), 30).unwrap();
+    assert_eq!(site.put("a", Write::At(30), 31), Err(ErrorKind::Quota));
+    site.put("a", Write::Truncate, 10).unwrap();
+    site.put("a", Write::Append, 50).unwrap();
+    assert_eq!(site.counted(), (100, 4));
+
+    // Names: b was made, and holds nothing.
+    site.act(|vfs| vfs.make_dir(&at("e"))).unwrap();
+    assert_eq!(
+        site.act(|vfs| vfs.make_dir(&at("f"))),
+        Err(ErrorKind::Quota)
+    );
+    assert_eq!(site.put("c", Write::Truncate, 0), Err(ErrorKind::Quota));
+    let unique = site.act(|vfs| vfs.create_unique(&at("d")).map(drop));
+    assert_eq!(unique, Err(ErrorKind::Quota));
+    site.act(|vfs| vfs.remove_dir(&at("e"))).unwrap();
+    site.act(|vfs| vfs.rename(&at("a"), &at("d/old"))).unwrap();
+    assert_eq!(site.counted(), (60, 3));
+    site.act(|vfs| vfs.remove_file(&at("d/old"))).unwrap();
+    assert_eq!(site.counted(), (0, 2));
+    assert_eq!(
+        site.act(|vfs| vfs.remove_file(&at("none"))),
+        Err(ErrorKind::NotFound)
+    );
+    assert_eq!(site.counted(), (0, 2));
+    assert_eq!(site.tree.act(|vfs| vfs.free_space(&at("/"))).unwrap(), 100);
+}
+
+#[test]
+fn what_another_process_has_stored_is_counted_when_that_is_told() {
+    let rules = quota(100, 10);
+    let (counted, _) = rules.quota.clone().unwrap();
+    let site = Site::new(rules.clone());
+    site.put("own", Write::Truncate, 30).unwrap();
+    assert_eq!(site.counted(), (30, 1));
+    fs::write(site.real("others"), [0; 50]).unwrap();
+    let again = || Tree::open(site.dir.path(), None, Some(Arc::new(rules.clone()))).unwrap();
+    drop(again());
+    assert_eq!(counted.counted(), (30, 1), "counted for nothing");
+    counted.expire();
+    drop(again());
+    assert_eq!(site.counted(), (80, 2));
+}
+
+#[test]
+fn two_processes_keep_to_one_quota() {
+    let site = Site::with_quota(100, 10);
+    site.put("old", Write::Truncate, 30).unwrap();
+    // A second one over the same files, which counts from here on.
+    let rules = quota(100, 10);
+    let (counts, _) = rules.quota.clone().unwrap();
+    let new = Tree::open(site.dir.path(), None, Some(Arc::new(rules))).unwrap();
+    let new = Site {
+        dir: tempfile::tempdir().unwrap(),
+        tree: new,
+        quota: None,
+    };
+    let mut running = site.open("running", Write::Truncate).unwrap();
+    store(&mut running, 10).unwrap();
+    let (asks, answers) = std::os::unix::net::UnixStream::pair().unwrap();
+    let counter = Arc::new(crate::vfs::Counter::new(asks).unwrap());
+    let left = site.quota.as_ref().unwrap();
+    left.leave_to(&counter, "alice", "/there".into());
+    let serving = std::thread::spawn(move || {
+        crate::vfs::lend(answers, |account, root| {
+            assert_eq!((account, root), ("alice", "/there".into()));
+            Arc::clone(&counts)
+        })
+    });
+
+    // 40 are there, in whichever process.
+    assert_eq!(new.put("big", Write::Truncate, 61), Err(ErrorKind::Quota));
+    new.tree.act(|vfs| vfs.remove_file(&at("big"))).unwrap();
+    new.put("new", Write::Truncate, 40).unwrap();
+    store(&mut running, 15).unwrap();
+    assert_eq!(store(&mut running, 6), Err(Errno::DQUOT));
+    running.complete().unwrap();
+    assert_eq!(site.counted(), (95, 3));
+    assert_eq!(new.put("more", Write::Truncate, 6), Err(ErrorKind::Quota));
+    site.tree.act(|vfs| vfs.remove_file(&at("new"))).unwrap();
+    new.put("more", Write::Truncate, 40).unwrap();
+    assert_eq!(site.counted(), (95, 3));
+    drop((site, counter));
+    serving.join().unwrap().unwrap();
+}
+
+#[test]
+fn several_sessions_cannot_count_one_file_twice() {
+    let site = Site::with_quota(100, 10);
+    let mut first = site.open("a", Write::Truncate).unwrap();
+    store(&mut first, 60).unwrap();
+    // Emptying it now would give back what the other session goes on to fill.
+    assert_eq!(
+        site.open("a", Write::Truncate).map(drop),
+        Err(ErrorKind::Busy)
+    );
+    assert_eq!(
+        site.open("a", Write::Append).map(drop),
+        Err(ErrorKind::Busy)
+    );
+    // Removed while it is written, it takes room until the upload ends.
+    site.act(|vfs| vfs.remove_file(&at("a"))).unwrap();
+    assert_eq!(site.put("b", Write::Truncate, 41), Err(ErrorKind::Quota));
+    store(&mut first, 40).unwrap();
+    assert_eq!(store(&mut first, 1), Err(Errno::DQUOT));
+    first.complete().unwrap();
+    assert_eq!(site.counted(), (0, 1));
+    // Many at once come out right.
+    std::thread::scope(|scope| {
+        for n in 0..4 {
+            let site = &site;
+            scope.spawn(move || {
+                for _ in 0..50 {
+                    let _ = site.put(&format!("f{n}"), Write::Truncate, 30);
+                    let _ = site.put(&format!("f{n}"), Write::Append, 30);
+                    let _ = site.act(|vfs| vfs.rename(&at(&format!("f{n}")), &at("same")));
+                    let _ = site.act(|vfs| vfs.remove_file(&at("same")));
+                }
+            });
+        }
+    });
+    assert!(site.counted().0 <= 100);
+}
