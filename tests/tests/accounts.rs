@@ -1,10 +1,8 @@
-//! Accounts with settings, as real clients meet them: files of a user of the host, limits that are
-//! reached, data connections that go elsewhere.
+//! Accounts with settings, as real clients meet them: files of a user of the host, and limits that
+//! are reached.
 
 use std::{
     fs,
-    io::Read as _,
-    net::{Ipv4Addr, TcpListener},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
@@ -12,13 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use ftp_tests::{
     clients::{self, Client, Curl, Lftp, Login, Mode, Task},
-    control::port_argument,
     daemon::Daemon,
     files,
-    lab::{self, Family, Lab, Options, THIRD4},
+    lab::{Family, Lab},
     need_root,
     site::{self, PASSWORD, Site, USER},
     wait,
@@ -266,37 +263,4 @@ fn passive_ports_are_the_accounts_in_the_kernel_too() -> Result<()> {
         session.fetch("RETR file", to)?;
     }
     site.until_no_pinhole()
-}
-
-#[test]
-fn fxp_goes_where_the_account_may_send() -> Result<()> {
-    need_root!();
-    let lab = Lab::with(Options {
-        third: true,
-        ..Options::default()
-    })?;
-    let site = Site::with_account_in(lab, &["--fxp", "10.78.0.0/24"], Ok)?;
-    let content = site.put("file", 100_000)?;
-    let third = site.lab.third.as_ref().context("no third host")?;
-    let listener = third.run(|| TcpListener::bind((THIRD4, 0)))??;
-    let port = listener.local_addr()?.port();
-    let mut session = site.writer(Family::V4)?;
-    let elsewhere = port_argument(Ipv4Addr::new(10, 79, 0, 2), port);
-    session.expect(&format!("PORT {elsewhere}"), 504)?;
-    session.expect(&format!("PORT {}", port_argument(THIRD4, 443)), 504)?;
-    session.expect(&format!("PORT {}", port_argument(THIRD4, port)), 200)?;
-    session.expect("RETR file", 150)?;
-    let (mut data, from) = listener.accept()?;
-    let mut bytes = Vec::new();
-    data.read_to_end(&mut bytes)?;
-    session.expect_reply(226)?;
-    ensure!(
-        from.ip() == lab::server_address(Family::V4),
-        "it came from {from}"
-    );
-    files::ensure_equal("what the other server got", &bytes, &content)?;
-    // Those who were given nothing stay with their own address.
-    let mut anonymous = site.anonymous(Family::V4, 0)?;
-    anonymous.expect(&format!("PORT {}", port_argument(THIRD4, port)), 504)?;
-    Ok(())
 }

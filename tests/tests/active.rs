@@ -1,11 +1,14 @@
 //! PORT and EPRT: which addresses are taken, and where the server connects from.
 
-use std::{io::Read, net::SocketAddr};
+use std::{
+    io::Read,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use ftp_tests::{
     control, files,
-    lab::{self, Family, Options},
+    lab::{self, Family, Lab, Options, THIRD4},
     need_root,
     site::Site,
 };
@@ -93,10 +96,7 @@ fn a_refused_port_connects_nobody() -> Result<()> {
     let content = site.put("file", 1000)?;
     let other = lab::client_address(Family::V4, 1);
     let victim = SocketAddr::new(other, 0);
-    let victim = site
-        .lab
-        .client
-        .run(|| std::net::TcpListener::bind(victim))??;
+    let victim = site.lab.client.run(|| TcpListener::bind(victim))??;
     victim.set_nonblocking(true)?;
     let mut session = site.anonymous(Family::V4, 0)?;
     let SocketAddr::V4(address) = victim.local_addr()? else {
@@ -177,5 +177,47 @@ fn without_port_the_default_data_port_is_used_if_configured() -> Result<()> {
             session.expect("RETR file", 425)?;
         }
     }
+    Ok(())
+}
+
+#[test]
+fn fxp_goes_where_the_account_may_send() -> Result<()> {
+    need_root!();
+    let lab = Lab::with(Options {
+        third: true,
+        ..Options::default()
+    })?;
+    let site = Site::with_account_in(lab, &["--fxp", "10.78.0.0/24"], Ok)?;
+    let content = site.put("file", 100_000)?;
+    let third = site.lab.third.as_ref().context("no third host")?;
+    let listener = third.run(|| TcpListener::bind((THIRD4, 0)))??;
+    let port = listener.local_addr()?.port();
+    let mut session = site.writer(Family::V4)?;
+    let elsewhere = control::port_argument(Ipv4Addr::new(10, 79, 0, 2), port);
+    session.expect(&format!("PORT {elsewhere}"), 504)?;
+    session.expect(
+        &format!("PORT {}", control::port_argument(THIRD4, 443)),
+        504,
+    )?;
+    session.expect(
+        &format!("PORT {}", control::port_argument(THIRD4, port)),
+        200,
+    )?;
+    session.expect("RETR file", 150)?;
+    let (mut data, from) = listener.accept()?;
+    let mut bytes = Vec::new();
+    data.read_to_end(&mut bytes)?;
+    session.expect_reply(226)?;
+    ensure!(
+        from.ip() == lab::server_address(Family::V4),
+        "it came from {from}"
+    );
+    files::ensure_equal("what the other server got", &bytes, &content)?;
+    // Those who were given nothing stay with their own address.
+    let mut anonymous = site.anonymous(Family::V4, 0)?;
+    anonymous.expect(
+        &format!("PORT {}", control::port_argument(THIRD4, port)),
+        504,
+    )?;
     Ok(())
 }
