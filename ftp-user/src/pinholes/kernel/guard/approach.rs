@@ -37,7 +37,8 @@ pub(super) fn listened(control_ports: &PortSet, census: &Census) -> Vec<SocketAd
     let all_served = control_ports.iter().all(is_served);
     warn_of_dnat(control_ports, all_served);
     if listened.is_empty() {
-        tracing::warn!(
+        // As it is where the guard starts before the server, which it should.
+        tracing::info!(
             "nothing listens on control port {control_ports} yet: guarding every interface with \
              an address"
         );

@@ -24,7 +24,9 @@ use aya::programs::links::FdLink;
 use ftp_ebpf::abi::FINGERPRINT;
 
 pub use self::error::PinsError;
-use self::folder::{FOLDER, failed, hold, home, is_bpffs, make, names_in, remove_folder};
+use self::folder::{
+    FOLDER, failed, hold, home, is_bpffs, leave_nothing, make, names_in, remove_folder,
+};
 use super::super::{
     Object,
     attach::{Attached, Mode},
@@ -212,6 +214,7 @@ impl Pins {
     /// Takes everything away. What has a descriptor in this process goes on until that is closed.
     pub(super) fn remove_all(&self) {
         remove_folder(&self.home);
+        leave_nothing(&self.home);
     }
 
     fn layouts(&self) -> Vec<PathBuf> {
@@ -243,6 +246,7 @@ pub(super) fn release(bpffs: &Path, namespace: u32) -> Result<bool, PinsError> {
     }
     let _held = hold(&home)?;
     fs::remove_dir_all(&home).map_err(failed("remove", &home))?;
+    leave_nothing(&home);
     Ok(true)
 }
 

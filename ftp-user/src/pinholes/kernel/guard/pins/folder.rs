@@ -22,11 +22,25 @@ pub(super) fn home(bpffs: &Path, namespace: u32) -> PathBuf {
 
 /// Not even to be looked at by others: who can open a pin can write the map.
 pub(super) fn make(folder: &Path) -> Result<(), PinsError> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(failed("make", folder))
+    let make = || {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+    };
+    match make() {
+        // Another namespace's guard has left nothing in between.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make(),
+        made => made,
+    }
+    .map_err(failed("make", folder))
+}
+
+/// Takes away the folder that the homes are in, unless there are others.
+pub(super) fn leave_nothing(home: &Path) {
+    if let Some(folder) = home.parent() {
+        let _ = fs::remove_dir(folder);
+    }
 }
 
 /// One guard at a time. The lock goes with the process.
