@@ -479,18 +479,30 @@ fn the_service_manager_learns_of_the_new_process() -> Result<()> {
         let len = manager.recv(&mut bytes).context("no notice")?;
         Ok::<_, anyhow::Error>(String::from_utf8_lossy(&bytes[..len]).trim().to_owned())
     };
-    ensure!(next()? == "READY=1");
+    // Also from the new process: what the old one has said last is not its status.
+    let ready = "READY=1\nSTATUS=listening on [::]:21";
+    ensure!(next()? == ready);
     let from = lab::client_address(Family::V4, 0);
     let mut session = Control::anonymous(&lab.client, from, control_address(Family::V4))?;
     let new = daemon.restart()?;
     ensure!(next()? == format!("MAINPID={}", new.pid()));
-    ensure!(next()? == "READY=1");
+    ensure!(next()? == ready);
     files::ensure_equal("the old session", &session.retrieve("small")?, &content)?;
     let mut other = Control::anonymous(&lab.client, from, control_address(Family::V4))?;
     files::ensure_equal("the new session", &other.retrieve("small")?, &content)?;
     // The old process's end is not the service's.
     daemon.signal(Signal::TERM)?;
     session.expect_reply(421)?;
+    wait::until("the new process is alone", || {
+        daemon.has_said(|line| line.ends_with("the process before has ended"))
+    })?;
+    fs::write(&file, "nonsense\n")?;
+    new.signal(Signal::USR2)?;
+    let refused = next()?;
+    ensure!(
+        refused.starts_with("STATUS=restart refused: /"),
+        "{refused}"
+    );
     new.signal(Signal::TERM)?;
     ensure!(next()? == "STOPPING=1");
     other.expect_reply(421)?;

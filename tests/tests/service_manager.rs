@@ -47,7 +47,11 @@ fn the_service_manager_is_told() -> Result<()> {
             return Ok::<_, anyhow::Error>(said);
         }
     };
-    ensure!(next()?.trim() == "READY=1");
+    let ready = next()?;
+    ensure!(
+        ready.contains("READY=1") && ready.contains("STATUS=listening on "),
+        "{ready}"
+    );
     daemon.signal(Signal::HUP)?;
     let reloading = next()?;
     ensure!(

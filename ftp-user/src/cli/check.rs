@@ -27,6 +27,10 @@ pub(super) struct Args {
     /// "message"}]}
     #[arg(long)]
     json: bool,
+
+    /// Say only what is wrong, and that on standard error
+    #[arg(long, short, conflicts_with = "json")]
+    quiet: bool,
 }
 
 const EXAMPLES: &str = "\
@@ -42,6 +46,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         bail!("there is no {DEFAULT_CONFIG}; name a file with --config");
     };
     let (text, code) = match check(&file) {
+        Ok(_) if args.quiet => (String::new(), ExitCode::SUCCESS),
         Ok(checked) if args.json => (checked.json(), ExitCode::SUCCESS),
         Ok(checked) => (checked.summary(&file), ExitCode::SUCCESS),
         Err(Unusable::Problems(problems)) if args.json => {
@@ -52,6 +57,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 .iter()
                 .map(|problem| format!("{problem}\n"))
                 .collect();
+            if args.quiet {
+                bail!("{}", lines.trim_end());
+            }
             (lines, ExitCode::FAILURE)
         }
         Err(Unusable::Other(error)) => return Err(error),

@@ -202,7 +202,10 @@ fn ready(guard: &config::Guard) {
         tracing::warn!("dry run: nothing is dropped; `pinhole status` counts what would be");
     }
     tracing::info!("ready");
-    systemd::ready();
+    systemd::ready(match guard.dry_run {
+        true => "dry run: nothing is dropped",
+        false => "on guard",
+    });
 }
 
 /// Runs `work` on this thread, inside a namespace, from which the thread does not come back.

@@ -1,9 +1,16 @@
-//! Logging: tracing, to stderr, for people or for programs.
+//! Logging: tracing, to stderr, for people or for programs, and as the journal wants it.
 
+use std::fmt;
 use std::io::IsTerminal as _;
+use std::sync::LazyLock;
 
 use anyhow::Context as _;
+use rustix::fs::fstat;
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::LogFormat;
 
@@ -42,12 +49,71 @@ impl Logging {
             .with_env_filter(filter)
             .with_writer(std::io::stderr)
             .with_target(false);
-        let started = match self.log_format.unwrap_or(format) {
-            LogFormat::Text => builder
+        let started = match (self.log_format.unwrap_or(format), *TO_JOURNAL) {
+            // The journal knows the time.
+            (LogFormat::Text, true) => builder
+                .with_ansi(false)
+                .without_time()
+                .map_event_format(WithPriority)
+                .try_init(),
+            (LogFormat::Text, false) => builder
                 .with_ansi(std::io::stderr().is_terminal() && !plain)
                 .try_init(),
-            LogFormat::Json => builder.json().flatten_event(true).try_init(),
+            (LogFormat::Json, true) => builder
+                .json()
+                .flatten_event(true)
+                .map_event_format(WithPriority)
+                .try_init(),
+            (LogFormat::Json, false) => builder.json().flatten_event(true).try_init(),
         };
         started.map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))
+    }
+}
+
+/// The last words of a program that ends with an error, as they go to stderr.
+pub(super) fn last_words(why: &str) -> String {
+    let priority = match *TO_JOURNAL {
+        true => priority(Level::ERROR),
+        false => "",
+    };
+    let said = format!("pinhole: {why}");
+    let lines = said.lines().map(|line| format!("{priority}{line}\n"));
+    lines.collect()
+}
+
+/// Whether stderr goes to the journal: systemd.exec(5), $JOURNAL_STREAM.
+static TO_JOURNAL: LazyLock<bool> = LazyLock::new(|| {
+    let stream = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+    fstat(std::io::stderr())
+        .is_ok_and(|found| stream == format!("{}:{}", found.st_dev, found.st_ino))
+});
+
+/// How the journal is told a line's priority: sd-daemon(3).
+fn priority(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "<3>",
+        Level::WARN => "<4>",
+        Level::INFO => "<6>",
+        Level::DEBUG | Level::TRACE => "<7>",
+    }
+}
+
+/// A format with the priority before each line.
+struct WithPriority<F>(F);
+
+impl<S, N, F> FormatEvent<S, N> for WithPriority<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        writer.write_str(priority(*event.metadata().level()))?;
+        self.0.format_event(context, writer, event)
     }
 }

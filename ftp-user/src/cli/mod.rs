@@ -22,7 +22,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, ConfigError, LogFormat};
+use crate::generation::GenerationError;
 
 /// Where the configuration is looked for if nobody names another file.
 const DEFAULT_CONFIG: &str = "/etc/pinhole/pinhole.toml";
@@ -68,9 +69,23 @@ pub fn main() -> ExitCode {
     let done = run(cli);
     done.unwrap_or_else(|error| {
         // Nobody is left to tell when stderr is closed.
-        let _ = writeln!(std::io::stderr(), "pinhole: {}", explain(&error));
-        ExitCode::FAILURE
+        let _ = std::io::stderr().write_all(log::last_words(&explain(&error)).as_bytes());
+        match is_of_settings(&error) {
+            true => ExitCode::from(EX_CONFIG),
+            false => ExitCode::FAILURE,
+        }
     })
+}
+
+/// sysexits(3): settings that cannot be used. It is no use to start again with the same
+/// (RestartPreventExitStatus= in a systemd unit).
+const EX_CONFIG: u8 = 78;
+
+/// Whether it is for the admin to mend, and for nobody else.
+fn is_of_settings(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .any(|cause| cause.is::<ConfigError>() || cause.is::<GenerationError>())
 }
 
 fn run(Cli { command, logging }: Cli) -> anyhow::Result<ExitCode> {

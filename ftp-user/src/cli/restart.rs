@@ -35,6 +35,8 @@ pub(super) async fn at(
                     tracing::error!("restart refused: {line}");
                 }
                 tracing::error!("this process goes on");
+                let first = why.lines().next().unwrap_or_default();
+                systemd::status(&format!("restart refused: {first}"));
             }
         }
     };

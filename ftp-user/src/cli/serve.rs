@@ -153,7 +153,8 @@ impl Start {
         tokio::spawn(restart::at(take_over, departure, follow, alone.clone()));
         tokio::spawn(source::reload_at(hangup, source, generations));
         tokio::spawn(systemd::feed_watchdog());
-        systemd::ready();
+        let addresses: Vec<_> = listeners.iter().map(|at| at.address.to_string()).collect();
+        systemd::ready(&format!("listening on {}", addresses.join(", ")));
         let orders = server::Orders {
             stop: stop.told(),
             alone: async move { drop(alone.wait_for(|alone| *alone).await) },

@@ -96,7 +96,7 @@ pub(super) async fn reload_at(mut hangup: Hangup, source: Source, generations: A
         match reloaded.context("the reload failed").and_then(|done| done) {
             Ok(()) => {
                 tracing::info!("reloaded");
-                systemd::reloaded("reloaded");
+                systemd::ready("reloaded");
             }
             Err(error) => {
                 let why = explain(&error);
@@ -105,7 +105,7 @@ pub(super) async fn reload_at(mut hangup: Hangup, source: Source, generations: A
                 }
                 tracing::error!("the settings stay as they were");
                 let first = why.lines().next().unwrap_or_default();
-                systemd::reloaded(&format!("reload refused: {first}"));
+                systemd::ready(&format!("reload refused: {first}"));
             }
         }
     }

@@ -10,22 +10,22 @@ use sd_notify::NotifyState;
 
 use crate::server::{Listener, Start};
 
-/// Everything is in place.
-pub(super) fn ready() {
-    tell(&[NotifyState::Ready]);
+/// Everything is in place. The status stands in place of what a process before has said.
+pub(super) fn ready(status: &str) {
+    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// A reload begins (Type=notify-reload has the manager wait for [`reloaded`]).
+/// What `systemctl status` shows from now on.
+pub(super) fn status(status: &str) {
+    tell(&[NotifyState::Status(status)]);
+}
+
+/// A reload begins (Type=notify-reload has the manager wait for [`ready`]).
 pub(super) fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
         Err(error) => tracing::debug!(%error, "no monotonic clock for the service manager"),
     }
-}
-
-/// A reload is over, whichever way it went.
-pub(super) fn reloaded(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
 /// Another process is the service from now on. Whatever this one does next is not the service

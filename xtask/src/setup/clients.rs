@@ -23,6 +23,7 @@ const PROGRAMS: [(&str, &str); 12] = [
     ("nft", "nftables"),
     ("iptables", "iptables"),
     ("systemd-socket-activate", "systemd"),
+    ("systemd-analyze", "systemd"),
 ];
 
 /// The FTP servers that the guard is tested with, and clients that few hosts have. The tests fetch and
