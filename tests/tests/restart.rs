@@ -2,10 +2,13 @@
 //! sessions. Nobody is refused, nothing breaks, no port is open to strangers at any moment.
 
 use std::{
-    fs,
+    fs::{self, Permissions},
     io::Read as _,
     net::SocketAddr,
-    os::unix::{fs::symlink, net::UnixDatagram},
+    os::unix::{
+        fs::{PermissionsExt as _, symlink},
+        net::UnixDatagram,
+    },
     path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -444,6 +447,26 @@ fn a_quota_holds_for_the_sessions_of_both_processes() -> Result<()> {
     let said = new.expect("SITE QUOTA", 200)?.text();
     ensure!(said.contains("1000000 of 1000000, 0 left"), "{said}");
     Ok(())
+}
+
+/// `systemctl kill` signals every process of a service, also one that has just been started.
+#[test]
+fn signals_do_not_end_a_new_process_that_does_not_handle_them_yet() -> Result<()> {
+    need_root!();
+    let scene = Scene::new(Ok)?;
+    let small = scene.put("small", 1000)?;
+    let program = scene.path("pinhole");
+    fs::remove_file(&program)?;
+    let script = format!(
+        "#!/bin/sh\nkill -USR2 $$\nkill -HUP $$\nexec {} \"$@\"\n",
+        daemon::binary()?.display()
+    );
+    fs::write(&program, script)?;
+    fs::set_permissions(&program, Permissions::from_mode(0o755))?;
+    let new = scene.daemon.restart()?;
+    scene.visit(&small)?;
+    new.signal(Signal::TERM)?;
+    new.wait()
 }
 
 /// Socket activation, and the messages by which systemd learns which process is the service.

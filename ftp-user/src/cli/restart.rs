@@ -23,6 +23,7 @@ pub(super) async fn at(
                 "SIGUSR2: restart refused: sessions still run in the process before; try again when \
                  they have ended, or end it"
             );
+            systemd::status("restart refused: sessions still run in the process before");
             continue;
         }
         tracing::info!("SIGUSR2: starting another process, which is to take over");

@@ -68,13 +68,19 @@ impl Program {
         // SAFETY: between fork and exec of a process with threads: the closure makes system calls
         // only, and allocates nothing.
         unsafe {
-            command.pre_exec(move || match libc::fork() {
-                -1 => Err(io::Error::last_os_error()),
-                0 => {
-                    rustix::io::write(&tell, &libc::getpid().to_ne_bytes())?;
-                    Ok(())
+            command.pre_exec(move || {
+                // Until it handles them: `systemctl kill` signals every process of a service, this
+                // one too while it starts, and they would end it.
+                libc::signal(libc::SIGUSR2, libc::SIG_IGN);
+                libc::signal(libc::SIGHUP, libc::SIG_IGN);
+                match libc::fork() {
+                    -1 => Err(io::Error::last_os_error()),
+                    0 => {
+                        rustix::io::write(&tell, &libc::getpid().to_ne_bytes())?;
+                        Ok(())
+                    }
+                    _ => libc::_exit(0),
                 }
-                _ => libc::_exit(0),
             })
         };
         // Fails also where the grandchild cannot run the program.
