@@ -124,10 +124,13 @@ fn take_over(
         shown.transcript()
     );
 
-    let flags = ["--interface", "s0", "--config", config, "--attach", attach];
+    let range = hole.port().to_string();
+    let mut flags = vec!["--interface", "s0", "--config", config, "--attach", attach];
+    flags.extend(["--ports", &range]);
     let second = guard_in(&lab.server, &flags)?;
     ensure!(
-        second.has_said(|line| line.contains("taking over")),
+        second.has_said(|line| line.contains("taking over"))
+            && !second.has_said(|line| line.contains("shut out")),
         "{}",
         second.log()
     );

@@ -4,7 +4,7 @@
 use std::{collections::HashSet, net::SocketAddr, sync::Arc};
 
 use aya::maps::{Array, MapData};
-use ftp_ebpf::abi::{map, program};
+use ftp_ebpf::abi::{PinholeKey, map, program};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -57,7 +57,7 @@ impl Guard {
         let shared = Arc::new(object.ports()?);
         let mut control = object.control_ports()?;
         let data_ports = object.data_ports()?;
-        let known = known_ports(&data_ports)?;
+        let (known, mut open) = known_ports(&data_ports)?;
         tell_ports(&mut object, &shared, &mut control, guard, &census, &known)?;
 
         let links = host::links().await?;
@@ -105,7 +105,8 @@ impl Guard {
         tasks.spawn(upkeep.run(None, saw));
 
         if let Some(range) = &guard.ports {
-            others::warn(range, "--ports", &seeded);
+            open.extend(seeded);
+            others::warn(range, "--ports", &open);
         }
         let keep = Kept {
             found: pins.as_ref(),
@@ -168,21 +169,20 @@ fn load(settings: &Settings, pins: Option<&mut Pins>, wanted: bool) -> Result<Ob
     Ok(object)
 }
 
-/// The ports whose listeners the kernel half has seen already.
-fn known_ports(data_ports: &DataPorts) -> Result<HashSet<u16>, ObjectError> {
-    let mut known = HashSet::new();
+/// The ports whose listeners the kernel half has seen already; and those of them that are a session's.
+fn known_ports(data_ports: &DataPorts) -> Result<(HashSet<u16>, HashSet<u16>), ObjectError> {
+    let (mut known, mut open) = (HashSet::new(), HashSet::new());
     for found in data_ports.iter() {
-        match found {
-            Ok((_, data)) => drop(known.insert(data.port)),
-            Err(source) => {
-                return Err(ObjectError::Map {
-                    map: map::DATA_PORTS,
-                    source: Box::new(source),
-                });
-            }
+        let (_, data) = found.map_err(|source| ObjectError::Map {
+            map: map::DATA_PORTS,
+            source: Box::new(source),
+        })?;
+        known.insert(data.port);
+        if data.key != PinholeKey::default() {
+            open.insert(data.port);
         }
     }
-    Ok(known)
+    Ok((known, open))
 }
 
 /// Tells the kernel half which ports are control connections' and which are shut in any case.
