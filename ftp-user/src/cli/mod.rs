@@ -7,6 +7,7 @@ mod guard;
 mod log;
 mod overrides;
 mod prompt;
+mod reference;
 mod restart;
 mod serve;
 mod signals;
@@ -20,7 +21,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError, LogFormat};
 use crate::generation::GenerationError;
@@ -61,6 +62,9 @@ enum Command {
     Trace(trace::Args),
     /// Say what a configuration means, or what is wrong with it and where
     Check(check::Args),
+    /// Write the manual pages and the shells' completions into a directory: for packages
+    #[command(hide = true)]
+    Reference(reference::Args),
 }
 
 /// Reads the command line, does what it says, and tells the shell how it went.
@@ -92,9 +96,11 @@ fn run(Cli { command, logging }: Cli) -> anyhow::Result<ExitCode> {
     // Those who run for long say in their configuration how they log.
     let started = match &command {
         Command::Serve(_) | Command::Guard(_) => Ok(()),
-        Command::User(_) | Command::Status(_) | Command::Trace(_) | Command::Check(_) => {
-            logging.start(LogFormat::default())
-        }
+        Command::User(_)
+        | Command::Status(_)
+        | Command::Trace(_)
+        | Command::Check(_)
+        | Command::Reference(_) => logging.start(LogFormat::default()),
     };
     started?;
     match command {
@@ -104,6 +110,9 @@ fn run(Cli { command, logging }: Cli) -> anyhow::Result<ExitCode> {
         Command::Status(args) => status::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Trace(args) => trace::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => check::run(&args),
+        Command::Reference(args) => {
+            reference::run(&args, Cli::command()).map(|()| ExitCode::SUCCESS)
+        }
     }
 }
 
@@ -136,8 +145,6 @@ fn load_config(named: Option<&Path>) -> anyhow::Result<Config> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
