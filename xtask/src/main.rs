@@ -1,8 +1,9 @@
-//! The project's own commands: `cargo xtask setup | build | run | test | bench | lint`. What they take; the
+//! The project's own commands: `cargo xtask setup | build | dist | run | test | bench | lint`. What they take; the
 //! work is in the modules. No product code here or below.
 
 mod bench;
 mod build;
+mod dist;
 mod ebpf;
 mod lint;
 mod progress;
@@ -38,6 +39,12 @@ enum Command {
         #[arg(long)]
         release: bool,
         /// With system accounts by PAM; takes libpam0g-dev or pam-devel.
+        #[arg(long)]
+        pam: bool,
+    },
+    /// Builds a Debian package, with units, in target/dist.
+    Dist {
+        /// With system accounts by PAM; takes libpam0g-dev.
         #[arg(long)]
         pam: bool,
     },
@@ -82,6 +89,7 @@ fn main() -> ExitCode {
             let features: &[&str] = if pam { &["pam"] } else { &[] };
             build::daemon(profile, features).map(drop)
         }
+        Command::Dist { pam } => dist::dist(pam),
         Command::Run { args } => run::run(args),
         Command::Test { filter, soak, pam } => test::run(filter.as_deref(), soak, pam),
         Command::Bench { args } => bench::bench(args),
