@@ -10,7 +10,7 @@ use super::apt::Apt;
 use crate::{progress::say, workspace};
 
 /// Program, and the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 12] = [
+const PROGRAMS: [(&str, &str); 13] = [
     ("curl", "curl"),
     ("lftp", "lftp"),
     ("tnftp", "tnftp"),
