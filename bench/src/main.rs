@@ -35,7 +35,7 @@ use crate::{
     scenario::{Bench, Scenario},
 };
 
-/// With --quick, no scenario begins another round after this.
+/// With --quick, no scenario begins another round after this, if --longest does not say otherwise.
 const LONGEST_QUICK: Duration = Duration::from_secs(75);
 
 /// Measures Pinhole side by side with what people use today.
@@ -57,6 +57,9 @@ struct Arguments {
     /// Fewer rounds: to see that it works, not to publish.
     #[arg(long)]
     quick: bool,
+    /// Begins no other round of a scenario after this many seconds: fewer rounds, whole ones.
+    #[arg(long, value_name = "SECONDS")]
+    longest: Option<u64>,
     /// Says what each scenario measures and how, and runs nothing.
     #[arg(long)]
     list: bool,
@@ -142,7 +145,8 @@ fn run(arguments: &Arguments) -> Result<()> {
         let name = scenario.name();
         // One that fails must not take the others' figures with it.
         let measured = scenario.prepare(&bench).and_then(|mut rounds| {
-            let longest = bench.quick().then_some(LONGEST_QUICK);
+            let quick = || bench.quick().then_some(LONGEST_QUICK);
+            let longest = arguments.longest.map(Duration::from_secs).or_else(quick);
             measure(name, scenario.rounds(bench.quick()), longest, |number| {
                 rounds.round(number)
             })

@@ -58,7 +58,13 @@ pub(crate) fn run() -> Result<ExitCode> {
 /// Waits for the run; a signal that would end this process ends the run.
 fn wait_for(child: &mut Child, signals: &Signals) -> Result<ExitStatus> {
     loop {
-        if let Some(status) = child.try_wait().context("cannot wait for the run")? {
+        // Orphans as well, as they end: servers with a process for each session leave thousands, and the
+        // system has no number for another process some day.
+        while let Some((pid, status)) = wait(WaitOptions::NOHANG).context("wait(2)")? {
+            if pid.as_raw_nonzero().get().cast_unsigned() != child.id() {
+                continue;
+            }
+            let status = ExitStatus::from_raw(status.as_raw());
             if let Some(signal) = status.signal() {
                 eprintln!("error: the run was ended by signal {signal}");
             }

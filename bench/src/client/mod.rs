@@ -109,11 +109,19 @@ impl Client {
         Ok(())
     }
 
-    /// Sends a command line and returns how long its reply took.
-    pub(crate) fn timed(&mut self, line: &str, code: u16) -> Result<Duration> {
+    /// Sends a command line and returns how long its reply took; nothing if that is 425, the one
+    /// refusal with which a server may answer a command that is right.
+    pub(crate) fn timed(&mut self, line: &str, code: u16) -> Result<Option<Duration>> {
         let start = Instant::now();
-        self.expect(line, code)?;
-        Ok(start.elapsed())
+        let heard = self.command(line)?;
+        let took = start.elapsed();
+        ensure!(
+            heard == code || heard == 425,
+            "{} answered with {}",
+            line.trim_end(),
+            self.heard()
+        );
+        Ok((heard == code).then_some(took))
     }
 
     /// Downloads, throws the bytes away, and returns how many there were and the time from sending

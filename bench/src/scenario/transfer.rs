@@ -27,7 +27,7 @@ const WARM: u64 = 1 << 26;
 /// Bytes of each of the many small ones.
 const SMALL: usize = 4 << 10;
 /// No contestant's small files take longer: what was done by then counts.
-const LONGEST: Duration = Duration::from_secs(15);
+const LONGEST: Duration = Duration::from_secs(5);
 const LONGEST_QUICK: Duration = Duration::from_millis(1500);
 const MANY: &str = "small";
 
@@ -44,7 +44,7 @@ impl Scenario for Transfer {
          from a tmpfs; TCP congestion control reno on both sides. The servers of a round take turns case by case,\n\
          and who goes first turns from round to round. 1 GiB (with --quick and TLS 256 MiB) by one stream, or by\n\
          eight sessions at once with an eighth each, without TLS three times in a row; files of 4 KiB (10,000, with\n\
-         --quick 1,000), each with a PASV and a data connection of its own, by one session or eight, for 15 s at most\n\
+         --quick 1,000), each with a PASV and a data connection of its own, by one session or eight, for 5 s at most\n\
          (1.5 s). Uploads are removed in between, outside of the clock. A shorter transfer\n\
          of the kind, not counted, goes before each. CLOCK_MONOTONIC: large files from sending RETR or STOR (data\n\
          connection open, TLS not yet begun on it) to hearing 226; small ones from the first PASV to the last 226;\n\

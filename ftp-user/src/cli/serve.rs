@@ -1,5 +1,6 @@
 //! `pinhole serve`: from flags and file to a running server, and from a signal to its end.
 
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -43,7 +44,10 @@ Try it without root; ports are then open to anybody while they wait:
 
 pub(super) fn run(args: &Args, logging: &Logging) -> anyhow::Result<()> {
     let program = Program::of_this_process().context("cannot tell this program's file")?;
+    // One of them stays free of work with files (`disk`): the others are as many as there are cores.
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores + 1)
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;

@@ -1,16 +1,18 @@
 //! The lines of a listing, made as they are sent: which entries, in which order, in which format.
 
+mod choice;
+mod format;
+
+pub(super) use self::format::Format;
+
+use self::choice::{Filter, Order};
 use super::recursion::{Cut, Most, Recursion};
-use crate::auth::Rights;
-use crate::proto::list_options::{ListOptions, Sort};
-use crate::proto::listing::{self, Facts};
-use crate::proto::{Code, glob};
+use crate::proto::list_options::ListOptions;
+use crate::proto::{Code, glob, listing};
 use crate::transfer::{Produce, TransferError};
 use crate::vfs::{Entry, ErrorKind, Kind, Listing, Tree, Vfs, VfsError, VirtualPath};
-use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::io;
-use std::time::SystemTime;
 
 /// Bytes of listing made in one go.
 const CHUNK: usize = 16 << 10;
@@ -19,65 +21,6 @@ const CHUNK: usize = 16 << 10;
 const MOST_SORTED: usize = 100_000;
 /// Lines of a STAT with a path. They go over the control connection, which has better to do.
 const STAT_LINES: usize = 1000;
-
-/// How an entry is written.
-#[derive(Debug, Clone)]
-pub(super) enum Format {
-    /// LIST
-    Long {
-        /// What time it is.
-        now: SystemTime,
-    },
-    /// NLST, each name behind a directory that the client named, so that it can be used as it is
-    /// (RFC 1123 §4.1.2.7).
-    Name {
-        /// With a "/" at its end, or empty.
-        directory: Vec<u8>,
-    },
-    /// MLSD
-    Facts {
-        /// Which ones.
-        facts: Facts,
-        /// For the "perm" fact.
-        rights: Rights,
-    },
-}
-
-impl Format {
-    /// Appends the entry's line.
-    pub(super) fn write(&self, entry: &Entry, out: &mut Vec<u8>) {
-        match self {
-            Format::Long { now } => listing::list_line(entry, *now, out),
-            Format::Name { directory } => {
-                out.extend_from_slice(directory);
-                listing::name_line(entry, out);
-            }
-            Format::Facts { facts, rights } => listing::facts_line(entry, facts, rights, out),
-        }
-    }
-}
-
-/// Which entries of a directory are shown.
-#[derive(Debug)]
-struct Filter {
-    pattern: Option<Vec<u8>>,
-    /// Those whose name begins with a dot.
-    hidden: bool,
-}
-
-impl Filter {
-    fn passes(&self, name: &[u8]) -> bool {
-        let shown = |pattern: &[u8]| {
-            // As in a shell: a dot in front is matched by a dot only.
-            (self.hidden || pattern.first() == Some(&b'.') || name.first() != Some(&b'.'))
-                && glob::matches(pattern, name)
-        };
-        match &self.pattern {
-            Some(pattern) => shown(pattern),
-            None => self.hidden || name.first() != Some(&b'.'),
-        }
-    }
-}
 
 /// A listing on its way, and the tree that it is of.
 #[derive(Debug)]
@@ -129,36 +72,6 @@ enum Source {
     Directory(VecDeque<Entry>, Listing),
     One(Entry),
     Nothing,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Order {
-    By(Sort),
-    Reversed(Option<Sort>),
-}
-
-impl Order {
-    fn of(options: ListOptions) -> Option<Order> {
-        match (options.sort, options.reverse) {
-            (None, false) => None,
-            (Some(sort), false) => Some(Order::By(sort)),
-            (sort, true) => Some(Order::Reversed(sort)),
-        }
-    }
-
-    /// Among equals, and with nothing else asked for, by name.
-    fn compare(self, a: &Entry, b: &Entry) -> Ordering {
-        let by = |sort| match sort {
-            Some(Sort::Time) => b.modified.cmp(&a.modified),
-            Some(Sort::Size) => b.size.cmp(&a.size),
-            None => Ordering::Equal,
-        };
-        let names = || a.name.cmp(&b.name);
-        match self {
-            Order::By(sort) => by(Some(sort)).then_with(names),
-            Order::Reversed(sort) => by(sort).then_with(names).reverse(),
-        }
-    }
 }
 
 impl Lines {

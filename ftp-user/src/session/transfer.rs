@@ -1,30 +1,25 @@
 //! RFC 959 §4.1.3 ABOR, §5.2 and §6: a transfer from its data connection to its last reply, with the
 //! control connection listened to all the while.
 
-use super::activity::Presence;
-use super::list_lines::ListingLines;
-use super::recursion::Cut;
-use super::state::DeflateLevel;
-use super::tls::{self, Secure};
+mod connect;
+mod job;
+
+pub(super) use self::job::Job;
+
+use self::connect::{Source, connect};
+use self::job::perform;
+use super::tls::Secure;
 use super::{Answer, Line, Session, Stop, outcome};
 use crate::auth::Accounts;
-use crate::config::Config;
 use crate::control::ControlError;
-use crate::disk;
-use crate::negotiate::{self, CheckedPeer, ConnectError, Negotiated};
-use crate::pinholes::{AcceptError, PassivePort};
-use crate::proto::command::{Mode, TypeCode};
+use crate::negotiate::{CheckedPeer, Negotiated};
+use crate::proto::command::TypeCode;
 use crate::proto::line::LINE_LIMIT;
 use crate::proto::{Code, Command, Reply, parse};
-use crate::transfer::{
-    AsciiFile, DataConnection, Deflated, Monitor, Produce, Rates, Received, TransferError,
-    deflated_bytes, deflated_file, receive_file, send_bytes, send_file, send_produced,
-};
-use crate::vfs::{Upload, VirtualPath};
+use crate::transfer::{DataConnection, Monitor};
+use crate::vfs::VirtualPath;
 use crate::xferlog::{Direction, Record};
-use std::fs::File;
-use std::net::{SocketAddr, TcpStream};
-use std::ops::Range;
+use std::net::TcpStream;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,88 +35,6 @@ pub(super) struct Transfer {
     pub(super) job: Job,
     /// The text of the 150.
     pub(super) opening: String,
-}
-
-/// What goes over the data connection.
-pub(super) enum Job {
-    Bytes(Vec<u8>),
-    File(File, Range<u64>),
-    Ascii(AsciiFile),
-    Listing(ListingLines),
-    /// Any of those, compressed.
-    Deflated(Box<dyn Produce>),
-    Receive(Upload, Received),
-}
-
-impl Job {
-    /// For a recursive listing: tells of limits that are reached.
-    fn cut(&self) -> Option<Cut> {
-        match self {
-            Job::Listing(lines) => lines.cut(),
-            Job::Bytes(_) | Job::File(..) | Job::Ascii(_) | Job::Deflated(_) | Job::Receive(..) => {
-                None
-            }
-        }
-    }
-
-    /// The rates of the session that it has to keep to.
-    fn rates(&self, presence: &Presence) -> Option<Arc<Rates>> {
-        match self {
-            Job::Receive(..) => presence.upload.clone(),
-            Job::Bytes(_) | Job::File(..) | Job::Ascii(_) | Job::Listing(_) | Job::Deflated(_) => {
-                presence.download.clone()
-            }
-        }
-    }
-
-    /// Drops what is not to be moved after all. To break off an upload that is counted may mean a wait
-    /// for whoever counts.
-    async fn put_away(self) {
-        let long = match &self {
-            Job::Receive(upload, _) => upload.is_counted(),
-            Job::Bytes(_) | Job::File(..) | Job::Ascii(_) | Job::Listing(_) | Job::Deflated(_) => {
-                false
-            }
-        };
-        if let Err(error) = disk::run(long, move || drop(self)).await {
-            tracing::error!(%error, "a transfer that did not begin could not be put away");
-        }
-    }
-
-    /// What goes over the data connection in this mode. What is received is inflated where it is
-    /// stored.
-    fn in_mode(self, mode: Mode, DeflateLevel(level): DeflateLevel) -> Job {
-        match (mode, self) {
-            (Mode::Stream, job) | (Mode::Deflate, job @ (Job::Deflated(_) | Job::Receive(..))) => {
-                job
-            }
-            (Mode::Deflate, Job::Bytes(bytes)) => {
-                Job::Deflated(Box::new(deflated_bytes(bytes, level)))
-            }
-            (Mode::Deflate, Job::File(file, range)) => {
-                Job::Deflated(Box::new(deflated_file(file, range, level)))
-            }
-            (Mode::Deflate, Job::Ascii(file)) => {
-                Job::Deflated(Box::new(Deflated::new(file, level)))
-            }
-            (Mode::Deflate, Job::Listing(lines)) => {
-                Job::Deflated(Box::new(Deflated::new(lines, level)))
-            }
-        }
-    }
-}
-
-/// Why there is no data connection.
-#[derive(Debug, thiserror::Error)]
-enum DataError {
-    #[error("aborted")]
-    Aborted,
-    #[error(transparent)]
-    Accept(#[from] AcceptError),
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    #[error("nothing was negotiated")]
-    Nothing,
 }
 
 /// How work ended that was watched.
@@ -354,89 +267,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let length = |line: &Line| line.as_ref().map_or(0, Vec::len);
         self.waiting.len() < MOST_WAITING
             && self.waiting.iter().map(length).sum::<usize>() < LINE_LIMIT
-    }
-}
-
-/// Where a transfer's data connection comes from.
-enum Source {
-    Passive(PassivePort),
-    Active(CheckedPeer),
-    DefaultPort(CheckedPeer),
-}
-
-async fn connect(
-    source: Option<Source>,
-    config: Arc<Config>,
-    local: SocketAddr,
-    monitor: Monitor,
-) -> Result<TcpStream, DataError> {
-    let connected = async {
-        let active = &config.active;
-        let timeout = active.connect_timeout;
-        let (peer, from_port_20) = match source {
-            None => return Err(DataError::Nothing),
-            // The port is closed at the end of this arm: it has admitted its one connection.
-            Some(Source::Passive(mut port)) => return Ok(port.accept().await?),
-            Some(Source::Active(peer)) => (peer, active.from_port_20),
-            // The four addresses and ports have to differ from the control connection's.
-            Some(Source::DefaultPort(peer)) => (peer, true),
-        };
-        Ok(negotiate::connect(peer, local, from_port_20, timeout).await?)
-    };
-    tokio::select! {
-        biased;
-        connected = connected => connected,
-        () = monitor.aborted() => Err(DataError::Aborted),
-    }
-}
-
-/// Moves the bytes and closes the data connection, so that a reply comes after the close.
-async fn perform(
-    connection: DataConnection,
-    job: Job,
-    secure: Option<Secure>,
-) -> Result<(), TransferError> {
-    let moved = match secure {
-        Some(secure) => match tls::begin(&connection, secure).await {
-            Ok(tls) => tls::carry(&connection, job, tls).await,
-            Err(error) => {
-                job.put_away().await;
-                Err(error)
-            }
-        },
-        None => carry(&connection, job).await,
-    };
-    match moved {
-        Ok(()) => connection.finish(),
-        Err(error) => {
-            match error {
-                // In stream mode the end of the connection is the end of the file (RFC 959 §3.4.1):
-                // what is cut short must not look whole.
-                TransferError::Stalled(_)
-                | TransferError::Read(_)
-                | TransferError::Shrunk
-                | TransferError::BeyondEnd
-                | TransferError::Inflate(_)
-                | TransferError::Tls(_)
-                | TransferError::Truncated
-                | TransferError::NotResumed
-                | TransferError::Worker(_) => connection.reset(),
-                TransferError::Aborted | TransferError::Connection(_) | TransferError::Write(_) => {
-                    drop(connection);
-                }
-            }
-            Err(error)
-        }
-    }
-}
-
-async fn carry(connection: &DataConnection, job: Job) -> Result<(), TransferError> {
-    match job {
-        Job::Bytes(bytes) => send_bytes(connection, &bytes).await,
-        Job::File(file, range) => send_file(connection, file, range).await,
-        Job::Ascii(file) => send_produced(connection, file).await,
-        Job::Listing(lines) => send_produced(connection, lines).await,
-        Job::Deflated(made) => send_produced(connection, made).await,
-        Job::Receive(upload, how) => receive_file(connection, upload, how).await,
     }
 }

@@ -3,27 +3,29 @@
 //! how the kernel is told is behind [`Store`].
 
 mod hands;
+mod hole;
+mod inner;
 
 use std::{
-    collections::{HashMap, VecDeque, hash_map::Entry},
-    fmt, io,
+    collections::{HashMap, VecDeque},
+    io,
     net::{IpAddr, TcpStream},
-    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use ftp_ebpf::abi::{Address, Claim, ClientMask, Pinhole, PinholeKey, Tuple};
-use rand::RngExt as _;
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot},
     time::{Instant, timeout_at},
 };
 
+pub(in crate::pinholes) use self::hole::Hole;
+use self::inner::{Inner, Keeper, Waiting};
 use super::{acceptor::Acceptor, successor::Successor};
 use crate::{
     config::PortSet,
-    pinholes::{AcceptError, OpenError, SessionId},
+    pinholes::{OpenError, SessionId},
 };
 
 /// The kernel's side of the table. Ports are in host byte order.
@@ -36,19 +38,6 @@ pub(super) trait Store: Send + 'static {
     fn claim(&self, key: &PinholeKey) -> Claim;
     /// Says whether any pinhole waits on `port`.
     fn set_waiting(&mut self, port: u16, waiting: bool);
-}
-
-/// Who keeps the kernel's table.
-enum Keeper {
-    /// This process.
-    Own {
-        store: Box<dyn Store>,
-        /// Another process is about to take it, and knows of the rows with these numbers: rows are
-        /// closed, but none is opened.
-        leaving: Option<Vec<u64>>,
-    },
-    /// The process that has taken over.
-    Successor(Arc<Successor>),
 }
 
 /// Where a pinhole can be opened at the moment.
@@ -92,42 +81,6 @@ pub(super) struct Table {
     inner: Mutex<Inner>,
     /// Wakes those who wait for one of some ports; for one of all, they wait by semaphore.
     released: Arc<Notify>,
-}
-
-struct Inner {
-    keeper: Keeper,
-    /// Where connections arrive, while that is this process.
-    acceptor: Option<Arc<Acceptor>>,
-    released: Arc<Notify>,
-    next_id: u64,
-    waiting: HashMap<PinholeKey, Waiting>,
-    per_port: HashMap<u16, u32>,
-    /// Free ports of each client and server address that hold at least one.
-    clients: HashMap<(Address, Address), Arc<Semaphore>>,
-    /// In order, because every pinhole lives equally long.
-    deadlines: VecDeque<(Instant, PinholeKey, u64)>,
-    /// Closed before their connection was accepted, which may be on its way all the same: another
-    /// pinhole with that key would take it for its own.
-    given_up: HashMap<PinholeKey, Instant>,
-}
-
-struct Waiting {
-    /// Tells this pinhole from a later one with the same key.
-    id: u64,
-    session: SessionId,
-    deadline_ns: u64,
-    connection: oneshot::Sender<TcpStream>,
-    /// One of the client's ports; free for others again when this is dropped.
-    _port: OwnedSemaphorePermit,
-}
-
-/// One waiting pinhole. Dropping it closes it.
-pub(in crate::pinholes) struct Hole {
-    table: Arc<Table>,
-    key: PinholeKey,
-    id: u64,
-    deadline: Instant,
-    connection: oneshot::Receiver<TcpStream>,
 }
 
 impl Table {
@@ -355,162 +308,6 @@ impl Table {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // No code below panics halfway through a change; and closing must go on in any case.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Inner {
-    fn new_id(&mut self) -> u64 {
-        let id = self.next_id;
-        self.next_id += 1;
-        id
-    }
-
-    /// A key of this client that no pinhole has: of a random port, or of the next one after it that is
-    /// free. One that was given up just now only if a few others are no better.
-    fn free_key(&self, ports: &PortSet, client: Address, server: Address) -> Option<PinholeKey> {
-        /// Each by itself, for what is given up lies spread; then what lies side by side.
-        const AT_RANDOM: usize = 8;
-        const IN_A_ROW: usize = 64;
-
-        let count = ports.len();
-        let key = |place: usize| {
-            ports.nth(place % count).map(|port| PinholeKey {
-                client,
-                server,
-                port_be: port.to_be(),
-                zero: 0,
-            })
-        };
-        let is_free = |key: &PinholeKey| !self.waiting.contains_key(key);
-        let is_fresh = |key: &PinholeKey| !self.given_up.contains_key(key);
-        let place = || rand::rng().random_range(0..count.max(1));
-        let mut at_random = (0..AT_RANDOM).filter_map(|_| key(place()));
-        if let Some(key) = at_random.find(|key| is_free(key) && is_fresh(key)) {
-            return Some(key);
-        }
-        let start = place();
-        let mut in_a_row = (start..start + count).filter_map(key).filter(is_free);
-        let first = in_a_row.next()?;
-        match is_fresh(&first) {
-            true => Some(first),
-            false => Some(in_a_row.take(IN_A_ROW).find(is_fresh).unwrap_or(first)),
-        }
-    }
-
-    /// Removes the pinhole with this key, if it is the one with this id.
-    fn remove(&mut self, key: &PinholeKey, id: Option<u64>) -> Option<Waiting> {
-        let Entry::Occupied(entry) = self.waiting.entry(*key) else {
-            return None;
-        };
-        if id.is_some_and(|id| id != entry.get().id) {
-            return None;
-        }
-        let waiting = entry.remove();
-        let port = u16::from_be(key.port_be);
-        let last = match self.per_port.entry(port) {
-            Entry::Occupied(mut count) => {
-                *count.get_mut() -= 1;
-                let last = *count.get() == 0;
-                if last {
-                    count.remove();
-                }
-                last
-            }
-            Entry::Vacant(_) => false,
-        };
-        if let Keeper::Own { store, .. } = &mut self.keeper {
-            if last {
-                store.set_waiting(port, false);
-            }
-            if let Err(error) = store.remove(key) {
-                // The row admits nobody after its deadline, and its connections find no session.
-                tracing::error!(port, %error, "the kernel kept a pinhole that was to be removed");
-            }
-        }
-        self.forget_idle_client(key);
-        self.released.notify_waiters();
-        Some(waiting)
-    }
-
-    /// The permit that is about to be dropped is the last one out: the table's and its own are the
-    /// only references to the semaphore.
-    fn forget_idle_client(&mut self, key: &PinholeKey) {
-        if let Entry::Occupied(client) = self.clients.entry((key.client, key.server))
-            && Arc::strong_count(client.get()) <= 2
-        {
-            client.remove();
-        }
-    }
-}
-
-impl fmt::Debug for Hole {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hole")
-            .field("key", &self.key)
-            .field("id", &self.id)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Hole {
-    /// The port, host byte order.
-    pub(in crate::pinholes) fn port(&self) -> u16 {
-        u16::from_be(self.key.port_be)
-    }
-
-    /// The client's connection, or an error at the deadline.
-    pub(in crate::pinholes) async fn accept(&mut self) -> Result<TcpStream, AcceptError> {
-        let server = IpAddr::from(self.key.server);
-        let acceptor = self.table.acceptor();
-        if let Some(acceptor) = &acceptor {
-            acceptor.deliver(&self.table, server, &self.connection);
-        }
-        let listen = async {
-            if let Some(acceptor) = &acceptor {
-                acceptor.listen(&self.table, server).await;
-            }
-        };
-        let connection = timeout_at(self.deadline, &mut self.connection);
-        match until(connection, listen).await {
-            Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(_)) | Err(_) => Err(AcceptError::Deadline(self.table.timing.connect)),
-        }
-    }
-}
-
-/// Waits for `wanted`, and does `work` meanwhile.
-async fn until<T>(wanted: impl Future<Output = T>, work: impl Future<Output = ()>) -> T {
-    let mut wanted = pin!(wanted);
-    tokio::select! {
-        biased;
-        wanted = &mut wanted => return wanted,
-        () = work => {}
-    }
-    wanted.await
-}
-
-impl Drop for Hole {
-    fn drop(&mut self) {
-        let mut inner = self.table.lock();
-        let waited = match &inner.keeper {
-            Keeper::Own { .. } => {
-                let removed = inner.remove(&self.key, Some(self.id)).is_some();
-                if removed {
-                    inner.given_up.insert(self.key, Instant::now());
-                }
-                removed
-            }
-            Keeper::Successor(successor) => successor.close(self.id),
-        };
-        let acceptor = inner.acceptor.clone();
-        drop(inner);
-        if waited {
-            // Its connection may have come already: it is refused now, not by whoever accepts next.
-            if let Some(acceptor) = acceptor {
-                acceptor.deliver(&self.table, self.key.server.into(), &self.connection);
-            }
-            tracing::debug!(port = self.port(), "pinhole closed");
-        }
     }
 }
 

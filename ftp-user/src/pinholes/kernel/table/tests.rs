@@ -6,7 +6,7 @@ mod arrivals;
 
 use super::super::{estate::Row, predecessor};
 use super::*;
-use crate::channel::Channel;
+use crate::{channel::Channel, pinholes::AcceptError};
 
 #[derive(Default)]
 struct Memory {

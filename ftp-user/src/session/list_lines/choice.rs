@@ -1,0 +1,59 @@
+//! Which entries of a directory LIST and NLST show, and in which order.
+
+use crate::proto::glob;
+use crate::proto::list_options::{ListOptions, Sort};
+use crate::vfs::Entry;
+use std::cmp::Ordering;
+
+/// Which entries of a directory are shown.
+#[derive(Debug)]
+pub(super) struct Filter {
+    pub(super) pattern: Option<Vec<u8>>,
+    /// Those whose name begins with a dot.
+    pub(super) hidden: bool,
+}
+
+impl Filter {
+    pub(super) fn passes(&self, name: &[u8]) -> bool {
+        let shown = |pattern: &[u8]| {
+            // As in a shell: a dot in front is matched by a dot only.
+            (self.hidden || pattern.first() == Some(&b'.') || name.first() != Some(&b'.'))
+                && glob::matches(pattern, name)
+        };
+        match &self.pattern {
+            Some(pattern) => shown(pattern),
+            None => self.hidden || name.first() != Some(&b'.'),
+        }
+    }
+}
+
+/// What comes first.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Order {
+    By(Sort),
+    Reversed(Option<Sort>),
+}
+
+impl Order {
+    pub(super) fn of(options: ListOptions) -> Option<Order> {
+        match (options.sort, options.reverse) {
+            (None, false) => None,
+            (Some(sort), false) => Some(Order::By(sort)),
+            (sort, true) => Some(Order::Reversed(sort)),
+        }
+    }
+
+    /// Among equals, and with nothing else asked for, by name.
+    pub(super) fn compare(self, a: &Entry, b: &Entry) -> Ordering {
+        let by = |sort| match sort {
+            Some(Sort::Time) => b.modified.cmp(&a.modified),
+            Some(Sort::Size) => b.size.cmp(&a.size),
+            None => Ordering::Equal,
+        };
+        let names = || a.name.cmp(&b.name);
+        match self {
+            Order::By(sort) => by(Some(sort)).then_with(names),
+            Order::Reversed(sort) => by(sort).then_with(names).reverse(),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! An entry as LIST, NLST and MLSD write it.
+
+use crate::auth::Rights;
+use crate::proto::listing::{self, Facts};
+use crate::vfs::Entry;
+use std::time::SystemTime;
+
+/// How an entry is written.
+#[derive(Debug, Clone)]
+pub(in crate::session) enum Format {
+    /// LIST
+    Long {
+        /// What time it is.
+        now: SystemTime,
+    },
+    /// NLST, each name behind a directory that the client named, so that it can be used as it is
+    /// (RFC 1123 §4.1.2.7).
+    Name {
+        /// With a "/" at its end, or empty.
+        directory: Vec<u8>,
+    },
+    /// MLSD
+    Facts {
+        /// Which ones.
+        facts: Facts,
+        /// For the "perm" fact.
+        rights: Rights,
+    },
+}
+
+impl Format {
+    /// Appends the entry's line.
+    pub(in crate::session) fn write(&self, entry: &Entry, out: &mut Vec<u8>) {
+        match self {
+            Format::Long { now } => listing::list_line(entry, *now, out),
+            Format::Name { directory } => {
+                out.extend_from_slice(directory);
+                listing::name_line(entry, out);
+            }
+            Format::Facts { facts, rights } => listing::facts_line(entry, facts, rights, out),
+        }
+    }
+}
