@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
+    iter,
     net::TcpStream,
     sync::Arc,
 };
@@ -67,40 +68,30 @@ impl Inner {
     }
 
     /// A key of this client that no pinhole has: of a random port, or of the next one after it that is
-    /// free. One that was given up just now only if a few others are no better.
+    /// free. One that was given up just now only if those near it are no better.
     pub(super) fn free_key(
         &self,
         ports: &PortSet,
         client: Address,
         server: Address,
     ) -> Option<PinholeKey> {
-        /// Each by itself, for what is given up lies spread; then what lies side by side.
-        const AT_RANDOM: usize = 8;
-        const IN_A_ROW: usize = 64;
+        const NEAR: usize = 64;
 
         let count = ports.len();
-        let key = |place: usize| {
-            ports.nth(place % count).map(|port| PinholeKey {
+        let start = rand::rng().random_range(0..count);
+        let mut free = (start..start + count)
+            .filter_map(|place| ports.nth(place % count))
+            .map(|port| PinholeKey {
                 client,
                 server,
                 port_be: port.to_be(),
                 zero: 0,
             })
-        };
-        let is_free = |key: &PinholeKey| !self.waiting.contains_key(key);
-        let is_fresh = |key: &PinholeKey| !self.given_up.contains_key(key);
-        let place = || rand::rng().random_range(0..count.max(1));
-        let mut at_random = (0..AT_RANDOM).filter_map(|_| key(place()));
-        if let Some(key) = at_random.find(|key| is_free(key) && is_fresh(key)) {
-            return Some(key);
-        }
-        let start = place();
-        let mut in_a_row = (start..start + count).filter_map(key).filter(is_free);
-        let first = in_a_row.next()?;
-        match is_fresh(&first) {
-            true => Some(first),
-            false => Some(in_a_row.take(IN_A_ROW).find(is_fresh).unwrap_or(first)),
-        }
+            .filter(|key| !self.waiting.contains_key(key));
+        let first = free.next()?;
+        let mut near = iter::once(first).chain(free.take(NEAR));
+        let fresh = near.find(|key| !self.given_up.contains_key(key));
+        Some(fresh.unwrap_or(first))
     }
 
     /// Removes the pinhole with this key, if it is the one with this id.
