@@ -6,7 +6,7 @@ mod active;
 mod passive;
 
 pub use active::{CheckedPeer, ConnectError, PeerError, connect};
-pub use passive::{PassiveError, epsv, pasv};
+pub use passive::{Asking, PassiveError, epsv, pasv};
 
 use crate::pinholes::PassivePort;
 

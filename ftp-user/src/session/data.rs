@@ -1,7 +1,7 @@
 //! RFC 959 §4.1.2 PASV PORT, RFC 2428 EPSV EPRT: where the next data connection comes from.
 
 use super::{Answer, Session};
-use crate::negotiate::{self, CheckedPeer, Negotiated, PassiveError};
+use crate::negotiate::{self, Asking, CheckedPeer, Negotiated, PassiveError};
 use crate::pinholes::PassivePort;
 use crate::proto::command::EpsvArgument;
 use crate::proto::{Code, Reply};
@@ -11,9 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     pub(super) async fn pasv(&mut self) -> Answer {
         self.not_after_epsv_all()?;
-        // The earlier port is given up first: it may be the only one left.
-        self.negotiated = Negotiated::Nothing;
-        let (client, server) = (self.ends.client.ip(), self.ends.server.ip());
+        let client = self.ends.client.ip();
         let public = match self.context.public_address(client) {
             Ok(public) => public,
             Err(host) => {
@@ -25,12 +23,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 ));
             }
         };
-        let (pinholes, ports) = (
-            &self.shared.pinholes,
-            self.user()?.account.passive_ports.as_ref(),
-        );
-        let opened = negotiate::pasv(pinholes, self.id, client, server, ports, public).await;
-        self.passive(opened)
+        let mut earlier = std::mem::take(&mut self.negotiated);
+        let opened = negotiate::pasv(self.asking(&mut earlier)?, public).await;
+        self.passive(opened, earlier)
     }
 
     pub(super) async fn epsv(&mut self, argument: EpsvArgument) -> Answer {
@@ -42,17 +37,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             EpsvArgument::Any => None,
             EpsvArgument::Family(family) => Some(family),
         };
-        self.negotiated = Negotiated::Nothing;
-        let (client, server) = (self.ends.client.ip(), self.ends.server.ip());
-        let (pinholes, ports) = (
-            &self.shared.pinholes,
-            self.user()?.account.passive_ports.as_ref(),
-        );
-        let opened = negotiate::epsv(pinholes, self.id, client, server, ports, family).await;
-        self.passive(opened)
+        let mut earlier = std::mem::take(&mut self.negotiated);
+        let opened = negotiate::epsv(self.asking(&mut earlier)?, family).await;
+        self.passive(opened, earlier)
     }
 
-    fn passive(&mut self, opened: Result<(PassivePort, Reply), PassiveError>) -> Answer {
+    fn asking<'a>(&'a self, earlier: &'a mut Negotiated) -> Result<Asking<'a>, Reply> {
+        Ok(Asking {
+            pinholes: &self.shared.pinholes,
+            session: self.id,
+            client: self.ends.client.ip(),
+            server: self.ends.server.ip(),
+            ports: self.user()?.account.passive_ports.as_ref(),
+            earlier,
+        })
+    }
+
+    fn passive(
+        &mut self,
+        opened: Result<(PassivePort, Reply), PassiveError>,
+        earlier: Negotiated,
+    ) -> Answer {
+        self.replaced = earlier;
         match opened {
             Ok((port, reply)) => {
                 self.negotiated = Negotiated::Passive(port);

@@ -109,6 +109,8 @@ struct Session<S> {
     parameters: Parameters,
     pending: Pending,
     negotiated: Negotiated,
+    /// What was negotiated before, until the client knows of it.
+    replaced: Negotiated,
 }
 
 /// Why the loop of a session ended.
@@ -164,6 +166,7 @@ where
         parameters: Parameters::default(),
         pending: Pending::Nothing,
         negotiated: Negotiated::Nothing,
+        replaced: Negotiated::Nothing,
     };
     match session.serve(start).await {
         Ok(()) => session.control.close().await,
@@ -196,6 +199,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 Err(error) => self.strange(Reply::new(error.code(), error.to_string())),
             };
             self.control.send(&reply).await?;
+            // The client does not wait for what closing a port takes.
+            self.replaced = Negotiated::Nothing;
             if self.security.is_changing() {
                 Box::pin(self.change_security()).await?;
             }

@@ -54,6 +54,8 @@ fn a_new_port_closes_the_earlier_one() {
     let ip = client.server();
     let first = SocketAddr::new(ip, client.pasv_port());
     let second = SocketAddr::new(ip, client.epsv_port());
+    // It goes right after the reply.
+    client.expect("NOOP", 200);
     assert!(refused(first));
     let (listener, port) = active();
     client.expect(&port, 200);
