@@ -182,6 +182,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Control<S> {
         Ok(())
     }
 
+    /// The host that the client has named in its handshake (SNI), in lower case.
+    pub fn server_name(&self) -> Option<&str> {
+        self.stream.server_name()
+    }
+
     /// Ends TLS and goes on in the clear. If this fails or is dropped half way, the connection is
     /// lost.
     pub async fn clear(&mut self) -> Result<(), ControlError> {

@@ -40,6 +40,14 @@ pub enum GenerationError {
     /// The anonymous root.
     #[error("[anonymous]: {0}")]
     Anonymous(VfsError),
+    /// A host's anonymous root.
+    #[error("[[host]] {name}: {source}")]
+    Host {
+        /// One of its names.
+        name: String,
+        /// What is wrong.
+        source: VfsError,
+    },
     /// The transfer log.
     #[error(transparent)]
     Xferlog(#[from] XferlogError),
@@ -63,9 +71,19 @@ impl Generation {
         hosts: Arc<Hosts>,
     ) -> Result<Generation, GenerationError> {
         let accounts = Accounts::load(&config)?;
-        let tls = config.tls.as_ref().map(Tls::load).transpose()?;
+        let tls = config.tls.as_ref();
+        let tls = tls.map(|tls| Tls::load(tls, &config.hosts)).transpose()?;
         if let Some(anonymous) = accounts.anonymous() {
             anonymous.tree(None).map_err(GenerationError::Anonymous)?;
+            for host in &config.hosts {
+                if let Some(root) = &host.anonymous_root {
+                    let opened = anonymous.within(root).tree(None);
+                    opened.map_err(|source| GenerationError::Host {
+                        name: host.names.first().cloned().unwrap_or_default(),
+                        source,
+                    })?;
+                }
+            }
         }
         accounts.try_on()?;
         if accounts.is_empty() {
@@ -143,7 +161,7 @@ impl Generations {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Anonymous;
+    use crate::config::{Anonymous, VirtualHost};
 
     #[test]
     fn what_cannot_be_used_changes_nothing() {
@@ -173,6 +191,16 @@ mod tests {
         let refused = generations.replace(bad).unwrap_err().to_string();
         assert!(refused.contains("users.toml"), "{refused}");
         assert_eq!(greeting(), "Second.");
+
+        let mut bad = config.clone();
+        bad.hosts = vec![VirtualHost {
+            names: vec!["a.example".to_owned()],
+            anonymous_root: Some(folder.path().join("gone")),
+            ..VirtualHost::default()
+        }];
+        let refused = generations.replace(bad).unwrap_err().to_string();
+        assert!(refused.starts_with("[[host]] a.example: "), "{refused}");
+        assert!(refused.contains("gone"), "{refused}");
 
         let mut bad = config;
         let mut tls = crate::tls::testing::settings(folder.path());

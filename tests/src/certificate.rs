@@ -17,11 +17,25 @@ pub struct Pair {
 
 /// Writes a certificate and its key into `folder`.
 pub fn write(folder: &Path) -> Result<Pair> {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
     let pair = Pair {
         certificate: folder.join("cert.pem"),
         key: folder.join("key.pem"),
     };
+    write_pair(pair, "localhost")
+}
+
+/// Writes a certificate for `name` and its key into `folder`. Clients that trust it for its own CA
+/// take it for that name and for no other.
+pub fn write_for(folder: &Path, name: &str) -> Result<Pair> {
+    let pair = Pair {
+        certificate: folder.join(format!("{name}.pem")),
+        key: folder.join(format!("{name}.key")),
+    };
+    write_pair(pair, name)
+}
+
+fn write_pair(pair: Pair, name: &str) -> Result<Pair> {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()])?;
     std::fs::write(&pair.certificate, made.cert.pem())?;
     std::fs::write(&pair.key, made.signing_key.serialize_pem())?;
     Ok(pair)

@@ -1,7 +1,7 @@
 //! One account: who it is, what it may do where, and as whom. Made from settings when they are loaded.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::Mode;
@@ -125,6 +125,15 @@ impl Account {
             tls: None,
             tls_data: None,
             limits,
+        }
+    }
+
+    /// The same with another root.
+    #[must_use]
+    pub fn within(&self, root: &Path) -> Account {
+        Account {
+            root: root.to_owned(),
+            ..self.clone()
         }
     }
 

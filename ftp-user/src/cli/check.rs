@@ -92,10 +92,10 @@ fn check(file: &Path) -> Result<Checked, Unusable> {
         AuthError::Invalid(problems) => Unusable::Problems(problems),
         error => Unusable::Other(error.into()),
     })?;
-    let doubts = doubts(&config, &accounts);
-    if let Some(settings) = &config.tls {
-        Tls::load(settings).map_err(|error| Unusable::Other(error.into()))?;
-    }
+    let tls = config.tls.as_ref();
+    let tls = tls.map(|tls| Tls::load(tls, &config.hosts)).transpose();
+    let tls = tls.map_err(|error| Unusable::Other(error.into()))?;
+    let doubts = doubts(&config, &accounts, tls.as_ref());
     Ok(Checked {
         config,
         accounts,

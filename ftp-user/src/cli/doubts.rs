@@ -1,13 +1,15 @@
 //! What an admin probably did not mean: told by `check` and at start, never an error.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 
 use crate::auth::Accounts;
 use crate::config::{Config, Guard, Use};
 use crate::generation::GenerationError;
+use crate::tls::Tls;
 
 /// Sentences about what works but is probably not wanted.
-pub(super) fn doubts(config: &Config, accounts: &Accounts) -> Vec<String> {
+pub(super) fn doubts(config: &Config, accounts: &Accounts, tls: Option<&Tls>) -> Vec<String> {
     let mut doubts = Vec::new();
     // Whoever runs `pinhole guard` only has no accounts here.
     let only_guard = config.guard != Guard::default()
@@ -41,14 +43,22 @@ pub(super) fn doubts(config: &Config, accounts: &Accounts) -> Vec<String> {
             ));
         }
     }
-    if let Some(tls) = &config.tls {
-        let mode = std::fs::metadata(&tls.key).map(|found| found.permissions().mode());
+    let hosts = config.hosts.iter();
+    let keys = hosts.filter_map(|host| Some(&host.certificate.as_ref()?.key));
+    let keys: BTreeSet<_> = config.tls.iter().map(|tls| &tls.key).chain(keys).collect();
+    for key in keys {
+        let mode = std::fs::metadata(key).map(|found| found.permissions().mode());
         if mode.is_ok_and(|mode| mode & 0o007 != 0) {
-            let shown = tls.key.display();
+            let shown = key.display();
             doubts.push(format!(
                 "every user of this host can read the private key: chmod 600 {shown}"
             ));
         }
+    }
+    for name in tls.map(Tls::misnamed).unwrap_or_default() {
+        doubts.push(format!(
+            "the certificate for {name} does not name it: clients that check will refuse it"
+        ));
     }
     if !config.enforce.enabled {
         doubts.push(
@@ -66,10 +76,12 @@ mod tests {
 
     use super::*;
     use crate::auth::{Hash, Password, User, UsersFile};
-    use crate::config::Anonymous;
+    use crate::config::{Anonymous, VirtualHost};
 
     fn said(config: &Config) -> Vec<String> {
-        doubts(config, &Accounts::load(config).unwrap())
+        let tls = config.tls.as_ref();
+        let tls = tls.map(|tls| Tls::load(tls, &config.hosts).unwrap());
+        doubts(config, &Accounts::load(config).unwrap(), tls.as_ref())
     }
 
     #[test]
@@ -95,14 +107,30 @@ mod tests {
         config.users = Some(path.clone());
         let tls = crate::tls::testing::settings(dir.path());
         fs::set_permissions(&tls.key, fs::Permissions::from_mode(0o644)).unwrap();
+        let host = |name: &str, certificate| VirtualHost {
+            names: vec![name.to_owned()],
+            certificate,
+            ..VirtualHost::default()
+        };
+        let other = crate::tls::testing::certificate(dir.path(), "other.example");
+        fs::set_permissions(&other.key, fs::Permissions::from_mode(0o644)).unwrap();
+        config.hosts = vec![
+            host("localhost", None),
+            host("b.example", Some(other.clone())),
+            host("Other.example", Some(other)),
+            host("A.example", None),
+        ];
         config.tls = Some(tls);
         config.enforce.enabled = false;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         let said = said(&config);
-        assert_eq!(said.len(), 4, "{said:?}");
+        assert_eq!(said.len(), 7, "{said:?}");
         assert!(said[0].starts_with("alice will not get in: the directory"));
         assert!(said[1].contains("chmod 600"));
         assert!(said[2].starts_with("every user of this host can read the private key"));
-        assert!(said[3].starts_with("enforcement is off"));
+        assert!(said[3].starts_with("every user") && said[3].ends_with("other.example.key"));
+        assert!(said[4].starts_with("the certificate for a.example does not name it"));
+        assert!(said[5].starts_with("the certificate for b.example does not name it"));
+        assert!(said[6].starts_with("enforcement is off"));
     }
 }

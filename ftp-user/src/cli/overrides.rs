@@ -75,6 +75,9 @@ impl Overrides {
         }
         if let Some(root) = &self.root {
             config.anonymous = Some(Anonymous::new(root.clone()));
+            for host in &mut config.hosts {
+                host.anonymous_root = None;
+            }
         }
         if let Some(ports) = &self.passive_ports {
             config.passive.ports = ports.clone();
@@ -102,6 +105,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::config::VirtualHost;
 
     #[derive(Parser)]
     struct Flags {
@@ -114,6 +118,19 @@ mod tests {
         let mut config = Config::default();
         Flags::try_parse_from(flags)?.overrides.apply(&mut config)?;
         Ok(config)
+    }
+
+    #[test]
+    fn a_root_for_everybody_is_every_hosts() {
+        let mut config = Config::default();
+        config.hosts.push(VirtualHost {
+            anonymous_root: Some("/srv/a".into()),
+            ..VirtualHost::default()
+        });
+        let flags = Flags::try_parse_from(["pinhole", "--root", "/srv/ftp"]).unwrap();
+        flags.overrides.apply(&mut config).unwrap();
+        assert_eq!(config.anonymous, Some(Anonymous::new("/srv/ftp")));
+        assert_eq!(config.hosts[0].anonymous_root, None);
     }
 
     #[test]

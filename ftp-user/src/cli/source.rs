@@ -78,7 +78,11 @@ impl Source {
 
 /// Tells of what is probably not wanted.
 pub(super) fn say_doubts(generation: &Generation) {
-    for doubt in doubts(&generation.config, &generation.accounts) {
+    for doubt in doubts(
+        &generation.config,
+        &generation.accounts,
+        generation.tls.as_deref(),
+    ) {
         tracing::warn!("{doubt}");
     }
 }

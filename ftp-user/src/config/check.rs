@@ -8,6 +8,7 @@ mod limits;
 mod listen;
 mod pam;
 mod tls;
+mod virtual_host;
 
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
@@ -17,7 +18,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::file::{File, Given};
-use super::values::{duration, greeting, host_name, listened_passive_port};
+use super::values::{duration, greeting, listened_passive_port};
 use super::{Anonymous, Config, ConfigError, Problem};
 
 /// Whether directories and files that the configuration names have to be there.
@@ -66,12 +67,6 @@ impl Check<'_> {
             }
         }
         self.text(file.greeting, &mut config.greeting, greeting);
-        for host in file.hosts.unwrap_or_default() {
-            match host_name(host.get_ref()) {
-                Ok(()) => config.hosts.push(host.into_inner()),
-                Err(message) => self.problem(host.span(), message),
-            }
-        }
         config.users = file.users.map(|users| self.users(&users));
         config.anonymous = file.anonymous.map(|anonymous| Anonymous {
             root: self.root(&anonymous.root),
@@ -81,6 +76,8 @@ impl Check<'_> {
         });
         config.pam = file.pam.map(|pam| self.pam(pam));
         config.tls = file.tls.map(|tls| self.tls(tls, &config.listen));
+        let (tls, anonymous) = (config.tls.is_some(), config.anonymous.is_some());
+        config.hosts = self.hosts(file.hosts, file.host, tls, anonymous);
         config.passive = self.passive(file.passive);
         config.active = self.active(file.active);
         config.enforce = self.enforce(file.enforce);

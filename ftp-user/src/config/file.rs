@@ -23,11 +23,14 @@ pub(super) type Given<T> = Option<Spanned<T>>;
 pub(super) struct File {
     pub(super) listen: Given<Vec<Spanned<String>>>,
     pub(super) greeting: Given<String>,
-    pub(super) hosts: Option<Vec<Spanned<String>>>,
+    #[serde(default)]
+    pub(super) hosts: Vec<Spanned<String>>,
     pub(super) users: Given<PathBuf>,
     pub(super) anonymous: Option<Anonymous>,
     pub(super) pam: Option<Pam>,
     pub(super) tls: Option<Tls>,
+    #[serde(default)]
+    pub(super) host: Vec<Host>,
     #[serde(default)]
     pub(super) passive: Passive,
     #[serde(default)]
@@ -85,6 +88,16 @@ pub(super) struct ListenerTls {
     pub(super) address: Spanned<SocketAddr>,
     pub(super) mode: Option<Use>,
     pub(super) data: Option<Use>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Host {
+    pub(super) names: Spanned<Vec<Spanned<String>>>,
+    pub(super) greeting: Given<String>,
+    pub(super) certificate: Given<PathBuf>,
+    pub(super) key: Given<PathBuf>,
+    pub(super) anonymous_root: Given<PathBuf>,
 }
 
 #[derive(Default, Deserialize)]

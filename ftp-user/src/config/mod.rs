@@ -21,6 +21,7 @@ mod rights;
 mod shown;
 mod tls;
 mod values;
+mod virtual_host;
 
 pub use account_limits::{AccountLimits, amount, limit};
 pub use amount::Bytes;
@@ -38,6 +39,7 @@ pub(crate) use problem::{Unreadable, lines, read_text};
 pub use public::{ForNetwork, PublicAddress};
 pub use rights::Rights;
 pub use tls::{Binding, ListenerTls, Tls, TlsPolicy, Use};
+pub use virtual_host::{Certificate, VirtualHost};
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -55,8 +57,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// The text behind "220 ": one line, printable.
     pub greeting: String,
-    /// The names that HOST may have; none means any.
-    pub hosts: Vec<String>,
+    /// The hosts that clients may name.
+    pub hosts: Vec<VirtualHost>,
     /// The users file, as `pinhole user` writes it.
     #[serde(serialize_with = "shown::optional_path")]
     pub users: Option<PathBuf>,
@@ -155,28 +157,6 @@ impl Config {
     /// What a file with this text would mean, without asking whether the paths in it exist.
     pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
         check::parse(path, text, check::Look::AtTheTextOnly)
-    }
-
-    /// May a client that came to the address `local` call this server `name` (RFC 7151)? The address
-    /// is always one of its names.
-    pub fn is_host(&self, name: &[u8], local: IpAddr) -> bool {
-        let literal = name
-            .strip_prefix(b"[")
-            .and_then(|rest| rest.strip_suffix(b"]"))
-            .unwrap_or(name);
-        let address = std::str::from_utf8(literal)
-            .ok()
-            .and_then(|text| text.parse::<IpAddr>().ok());
-        match address {
-            Some(address) => address.to_canonical() == local.to_canonical(),
-            None => {
-                self.hosts.is_empty()
-                    || self
-                        .hosts
-                        .iter()
-                        .any(|host| host.as_bytes().eq_ignore_ascii_case(name))
-            }
-        }
     }
 
     /// What TLS is asked of those who come in by the listener with this number: those of `listen`,

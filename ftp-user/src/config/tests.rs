@@ -1,6 +1,7 @@
 //! Configuration files, and what is said about wrong ones.
 
 mod sample;
+mod virtual_hosts;
 
 use std::fs;
 

@@ -43,6 +43,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         }
     }
 
+    pub(super) fn server_name(&self) -> Option<&str> {
+        match self {
+            Stream::Tls(stream) => stream.get_ref().1.server_name(),
+            Stream::Clear(_) | Stream::Lost => None,
+        }
+    }
+
     /// CCC: both ends close TLS, and the socket stays. Returns the bytes of the clear that were read
     /// on the way as well: some clients do not answer a close_notify but go on with a command.
     pub(super) async fn into_clear(self) -> Result<(Stream<S>, Vec<u8>), ControlError> {

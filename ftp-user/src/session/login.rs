@@ -1,4 +1,4 @@
-//! RFC 959 §4.1.1, access control: USER PASS ACCT REIN; RFC 7151 HOST.
+//! RFC 959 §4.1.1, access control: USER PASS ACCT REIN.
 
 use super::activity::{self, TooManySessions};
 use super::state::{Login, Parameters, Pending, User};
@@ -13,26 +13,6 @@ use crate::vfs::VirtualPath;
 use std::sync::Arc;
 
 impl<S> Session<S> {
-    /// HOST. Before USER only (RFC 7151 §3.2.1); there is one host, which may have several names.
-    pub(super) fn host(&self, name: &[u8]) -> Answer {
-        match self.login {
-            Login::Nobody => {}
-            Login::Named(_) | Login::User(_) => {
-                return Err(Reply::new(Code::BadSequence, "HOST comes before USER."));
-            }
-        }
-        if !self.context.config.is_host(name, self.ends.server.ip()) {
-            return Err(Reply::new(
-                Code::ParameterNotImplemented,
-                "No such host here.",
-            ));
-        }
-        Ok(Reply::new(
-            Code::ServiceReady,
-            self.context.config.greeting.clone(),
-        ))
-    }
-
     /// USER. A second one starts the login over (RFC 959 §4.1.1).
     pub(super) fn user_name(&mut self, name: Vec<u8>) -> Answer {
         self.negotiated = Negotiated::Nothing;
@@ -59,7 +39,7 @@ impl<S> Session<S> {
         self.renew();
         self.may_log_in()?;
         let password = Password::new(password.into_bytes());
-        let account = match self.context.accounts.anonymous() {
+        let account = match self.anonymous() {
             Some(account) if Accounts::is_anonymous(&name) => Some(account),
             _ => self.verify(&name, password).await?,
         };
@@ -135,7 +115,8 @@ impl<S> Session<S> {
             }
         };
         let tls = self.control_is_protected();
-        tracing::info!(session, %client, user, tls, "login");
+        let host = self.named.name();
+        tracing::info!(session, %client, user, tls, host, "login");
         self.login_failures = 0;
         self.tighten(&account);
         self.login = Login::User(User {
@@ -181,6 +162,7 @@ impl<S> Session<S> {
         self.pending = Pending::Nothing;
         self.negotiated = Negotiated::Nothing;
         self.forget_protection();
+        self.named.reinitialize();
         Ok(Reply::new(Code::ServiceReady, "Ready for a new user."))
     }
 }

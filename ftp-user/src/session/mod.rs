@@ -24,6 +24,7 @@ mod state;
 mod store;
 mod tls;
 mod transfer;
+mod virtual_host;
 
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,7 @@ use tls::Security;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::Instant;
+use virtual_host::Named;
 
 /// What all sessions share, whatever their settings.
 #[derive(Debug)]
@@ -102,6 +104,8 @@ struct Session<S> {
     /// Lines before the login that are no commands of ours.
     strange_lines: u32,
     security: Security,
+    /// The host that it is with, where there are several.
+    named: Named,
     /// By which listener it came in, as [`Way`] has it.
     listener: u16,
     /// What TLS is asked of it.
@@ -161,6 +165,7 @@ where
         login_failures: 0,
         strange_lines: 0,
         security: Security::default(),
+        named: Named::default(),
         listener,
         tls_policy,
         parameters: Parameters::default(),
@@ -180,8 +185,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         if start == Start::Tls {
             Box::pin(self.start_with_tls()).await?;
         }
-        let greeting = Reply::new(Code::ServiceReady, self.context.config.greeting.clone());
-        self.control.send(&greeting).await?;
+        self.control.send(&self.greeting()).await?;
         loop {
             let line = match self.next_event().await? {
                 Event::Line(line) => line,

@@ -1,12 +1,15 @@
 //! From PEM files to what rustls serves with.
 
-use crate::config;
+use super::shown::{Certificates, Shown};
+use crate::config::{self, Certificate, VirtualHost};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -60,61 +63,62 @@ fn hint(error: &pem::Error) -> &'static str {
     }
 }
 
-/// Certificate, key and who may come: TLS 1.2 and 1.3.
-pub(super) fn server_config(settings: &config::Tls) -> Result<ServerConfig, TlsError> {
-    let chain = certificates("certificate", &settings.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&settings.key).map_err(|source| TlsError::Read {
-        what: "key",
-        path: settings.key.clone(),
-        source,
-    })?;
+/// Every certificate with its key, and who may come: TLS 1.2 and 1.3.
+pub(super) fn server_config(
+    settings: &config::Tls,
+    hosts: &[VirtualHost],
+) -> Result<(ServerConfig, Arc<Certificates>), TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let pair = |source| TlsError::Pair {
-        certificate: settings.certificate.clone(),
-        key: settings.key.clone(),
-        source,
-    };
+    let own = certified(&settings.certificate, &settings.key, &provider)?;
+    let mut by_name = HashMap::new();
+    for host in hosts {
+        let shown = match &host.certificate {
+            Some(Certificate { chain, key }) => certified(chain, key, &provider)?,
+            None => Arc::clone(&own),
+        };
+        let names = host.names.iter().map(|name| name.to_ascii_lowercase());
+        by_name.extend(names.map(|name| (name, Arc::clone(&shown))));
+    }
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(pair)?;
+        .map_err(pair(&settings.certificate, &settings.key))?;
     let builder = match &settings.client_ca {
         None => builder.with_no_client_auth(),
-        Some(path) => builder.with_client_cert_verifier(verifier(path, Arc::clone(&provider))?),
+        Some(path) => builder.with_client_cert_verifier(verifier(path, provider)?),
     };
-    let certified = CertifiedKey::from_der(chain, key, &provider).map_err(pair)?;
-    let shown = Shown {
-        certified: Arc::new(certified),
+    let certificates = Arc::new(Certificates {
+        own,
+        by_name,
         check_name: settings.check_server_name,
+    });
+    let shown = Shown {
+        certificates: Arc::clone(&certificates),
+        otherwise: Arc::clone(&certificates.own),
     };
-    Ok(builder.with_cert_resolver(Arc::new(shown)))
+    Ok((builder.with_cert_resolver(Arc::new(shown)), certificates))
 }
 
-/// The one certificate, for those who ask for it.
-#[derive(Debug)]
-struct Shown {
-    certified: Arc<CertifiedKey>,
-    check_name: bool,
+/// A certificate that is ready to be shown.
+fn certified(
+    chain: &Path,
+    key: &Path,
+    provider: &CryptoProvider,
+) -> Result<Arc<CertifiedKey>, TlsError> {
+    let certificates = certificates("certificate", chain)?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|source| TlsError::Read {
+        what: "key",
+        path: key.to_owned(),
+        source,
+    })?;
+    let certified = CertifiedKey::from_der(certificates, private, provider);
+    Ok(Arc::new(certified.map_err(pair(chain, key))?))
 }
 
-impl Shown {
-    fn is_for(&self, name: &str) -> bool {
-        let Some(Ok(certificate)) = self.certified.cert.first().map(ParsedCertificate::try_from)
-        else {
-            return false;
-        };
-        ServerName::try_from(name)
-            .is_ok_and(|name| rustls::client::verify_server_name(&certificate, &name).is_ok())
-    }
-}
-
-impl ResolvesServerCert for Shown {
-    /// A client that was sent here by somebody else's address for another host names that host
-    /// (cross-protocol attacks: ALPACA). Many FTP clients name none, and are served.
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        match hello.server_name() {
-            Some(name) if self.check_name && !self.is_for(name) => None,
-            Some(_) | None => Some(Arc::clone(&self.certified)),
-        }
+fn pair(certificate: &Path, key: &Path) -> impl FnOnce(rustls::Error) -> TlsError {
+    move |source| TlsError::Pair {
+        certificate: certificate.to_owned(),
+        key: key.to_owned(),
+        source,
     }
 }
 
@@ -136,7 +140,7 @@ fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'s
 
 fn verifier(
     path: &Path,
-    provider: Arc<rustls::crypto::CryptoProvider>,
+    provider: Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let mut roots = RootCertStore::empty();
     let refused = |reason: String| TlsError::ClientCa {

@@ -1,4 +1,4 @@
-//! TLS for control and data connections (RFC 4217): the certificate, and which TLS sessions a data
+//! TLS for control and data connections (RFC 4217): the certificates, and which TLS sessions a data
 //! connection may resume. What FTP says about it is `session`'s, bytes are `control`'s and
 //! `transfer`'s.
 //!
@@ -7,6 +7,7 @@
 
 mod load;
 mod memory;
+mod shown;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -15,23 +16,25 @@ mod tests;
 
 pub use load::TlsError;
 
-use crate::config;
+use crate::config::{self, VirtualHost};
 use memory::{Memory, Staged};
 use rustls::server::NoServerSessionStorage;
 use rustls::{HandshakeKind, ServerConfig, ServerConnection};
+use shown::{Certificates, Shown};
 use std::sync::Arc;
 
-/// A certificate that is ready for handshakes.
+/// Certificates that are ready for handshakes.
 #[derive(Debug)]
 pub struct Tls {
     control: ServerConfig,
     data: ServerConfig,
+    certificates: Arc<Certificates>,
 }
 
 impl Tls {
-    /// Reads certificate, key and clients' CA.
-    pub fn load(settings: &config::Tls) -> Result<Tls, TlsError> {
-        let mut control = load::server_config(settings)?;
+    /// Reads certificates, keys and clients' CA.
+    pub fn load(settings: &config::Tls, hosts: &[VirtualHost]) -> Result<Tls, TlsError> {
+        let (mut control, certificates) = load::server_config(settings, hosts)?;
         // Only what a session brings along remembers anything.
         control.session_storage = Arc::new(NoServerSessionStorage {});
         // RFC 7301: a client that wants to speak another protocol is sent to the wrong place
@@ -41,7 +44,11 @@ impl Tls {
         data.alpn_protocols = vec![b"ftp-data".to_vec(), b"ftp".to_vec()];
         // Clients that use each ticket once need a new one each time.
         data.send_tls13_tickets = 1;
-        Ok(Tls { control, data })
+        Ok(Tls {
+            control,
+            data,
+            certificates,
+        })
     }
 
     /// What one control connection needs, from its handshake on.
@@ -50,6 +57,11 @@ impl Tls {
             tls: Arc::clone(self),
             memory: Arc::default(),
         }
+    }
+
+    /// Those of the hosts' names, in order, that their certificates are not for.
+    pub fn misnamed(&self) -> Vec<&str> {
+        self.certificates.misnamed()
     }
 }
 
@@ -61,20 +73,33 @@ pub struct SessionTls {
 }
 
 impl SessionTls {
-    /// For the handshake of the control connection.
-    pub fn control(&self) -> Arc<ServerConfig> {
+    /// For the handshake of the control connection; `host` is the host that the session is with, by
+    /// its name in lower case. Its certificate is shown unless the handshake names another.
+    pub fn control(&self, host: Option<&str>) -> Arc<ServerConfig> {
         let mut config = self.tls.control.clone();
         config.session_storage = Arc::clone(&self.memory) as _;
+        self.show(&mut config, host);
         Arc::new(config)
     }
 
-    /// For the handshake of one data connection.
-    pub fn data(&self) -> Result<DataTls, rustls::Error> {
+    /// For the handshake of one data connection, with the same `host`.
+    pub fn data(&self, host: Option<&str>) -> Result<DataTls, rustls::Error> {
         let staged = Arc::new(Staged::new(Arc::clone(&self.memory)));
         let mut config = self.tls.data.clone();
         config.session_storage = Arc::clone(&staged) as _;
+        self.show(&mut config, host);
         let connection = Box::new(ServerConnection::new(Arc::new(config))?);
         Ok(DataTls { connection, staged })
+    }
+
+    fn show(&self, config: &mut ServerConfig, host: Option<&str>) {
+        let certificates = &self.tls.certificates;
+        if let Some(otherwise) = host.and_then(|name| certificates.by_name.get(name)) {
+            config.cert_resolver = Arc::new(Shown {
+                certificates: Arc::clone(certificates),
+                otherwise: Arc::clone(otherwise),
+            });
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Certificates for tests, made anew each time, and clients that take any.
 
-use crate::config::{self, Binding, Use};
+use crate::config::{self, Binding, Certificate, Use};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedKey, IsCa, Issuer, KeyPair,
     generate_simple_self_signed,
@@ -17,13 +17,9 @@ use std::sync::Arc;
 
 /// Writes a certificate and its key into `folder`: TLS for everybody who asks.
 pub(crate) fn settings(folder: &Path) -> config::Tls {
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
-    std::fs::write(&certificate, cert.pem()).unwrap();
-    std::fs::write(&key, signing_key.serialize_pem()).unwrap();
+    let Certificate { chain, key } = certificate(folder, "localhost");
     config::Tls {
-        certificate,
+        certificate: chain,
         key,
         mode: Use::Allow,
         data: Use::Allow,
@@ -33,6 +29,17 @@ pub(crate) fn settings(folder: &Path) -> config::Tls {
         listen: Vec::new(),
         listeners: Vec::new(),
     }
+}
+
+/// Writes a certificate for `name` and its key into `folder`.
+pub(crate) fn certificate(folder: &Path, name: &str) -> Certificate {
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed([name.to_owned()]).unwrap();
+    let chain = folder.join(format!("{name}.pem"));
+    let key = folder.join(format!("{name}.key"));
+    std::fs::write(&chain, cert.pem()).unwrap();
+    std::fs::write(&key, signing_key.serialize_pem()).unwrap();
+    Certificate { chain, key }
 }
 
 /// A client's side, with a memory of its own.

@@ -8,7 +8,7 @@ fn a_pair_is_served_with() {
     let folder = tempfile::tempdir().unwrap();
     let settings = testing::settings(folder.path());
     assert_eq!(settings.mode, Use::Allow);
-    let tls = Tls::load(&settings).unwrap();
+    let tls = Tls::load(&settings, &[]).unwrap();
     assert!(
         !tls.control.ticketer.enabled(),
         "tickets are a session's own"
@@ -27,7 +27,7 @@ fn each_wrong_file_is_named() {
     let said = |change: &dyn Fn(&mut config::Tls)| {
         let mut settings = good.clone();
         change(&mut settings);
-        Tls::load(&settings).unwrap_err().to_string()
+        Tls::load(&settings, &[]).unwrap_err().to_string()
     };
     let text = said(&|tls| tls.certificate = "/no/where".into());
     assert!(text.starts_with("certificate /no/where: "), "{text}");

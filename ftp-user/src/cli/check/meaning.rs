@@ -3,14 +3,15 @@
 use super::Checked;
 use crate::config::{
     self, Active, Config, Enforce, ForNetwork, Interfaces, Limits, OnExit, Passive, PublicAddress,
-    Timeouts, TlsPolicy, Unresolved, Use,
+    Timeouts, TlsPolicy, Unresolved, Use, VirtualHost,
 };
+
+/// Of a list without end, as many are shown: here it is about what the settings mean.
+const MOST: usize = 20;
 
 impl Checked {
     /// The accounts with limits of their own.
     fn own_limits(&self) -> Vec<String> {
-        /// All of them are in the users file; here it is about what the settings mean.
-        const MOST: usize = 20;
         let general = self.config.limits.account;
         let anonymous = self.accounts.anonymous();
         let mut own: Vec<String> = self
@@ -21,11 +22,7 @@ impl Checked {
             .map(|account| format!("{}: {}", account.name, account.limits))
             .collect();
         own.sort();
-        if let Some(more) = own.len().checked_sub(MOST).filter(|more| *more > 0) {
-            own.truncate(MOST);
-            own.push(format!("and {more} more with limits of their own"));
-        }
-        own
+        first(own, "with limits of their own")
     }
 
     /// One line for each part: what it is, and what it means.
@@ -37,6 +34,9 @@ impl Checked {
             ("greeting", format!("220 {}", config.greeting)),
             ("TLS", tls_meaning(config.tls.as_ref())),
         ];
+        let hosts = hosts_meaning(&config.hosts);
+        let labels = std::iter::once("hosts").chain(std::iter::repeat(""));
+        meaning.extend(labels.zip(hosts));
         meaning.extend(self.who());
         meaning.push(("passive ports", passive_meaning(&config.passive)));
         meaning.push(("active mode", active_meaning(&config.active).to_owned()));
@@ -73,6 +73,31 @@ impl Checked {
             ("anonymous", anonymous),
         ]
     }
+}
+
+fn first(mut lines: Vec<String>, what: &str) -> Vec<String> {
+    if let Some(more) = lines.len().checked_sub(MOST).filter(|more| *more > 0) {
+        lines.truncate(MOST);
+        lines.push(format!("and {more} more {what}"));
+    }
+    lines
+}
+
+fn hosts_meaning(hosts: &[VirtualHost]) -> Vec<String> {
+    let line = |host: &VirtualHost| {
+        let mut line = host.names.join(", ");
+        if let Some(greeting) = &host.greeting {
+            line += &format!("; 220 {greeting}");
+        }
+        if let Some(certificate) = &host.certificate {
+            line += &format!("; certificate {}", certificate.chain.display());
+        }
+        if let Some(root) = &host.anonymous_root {
+            line += &format!("; anonymous in {}", root.display());
+        }
+        line
+    };
+    first(hosts.iter().map(line).collect(), "hosts")
 }
 
 fn passive_meaning(passive: &Passive) -> String {
@@ -219,7 +244,7 @@ fn tls_meaning(tls: Option<&config::Tls>) -> String {
         data: tls.data,
     };
     let names = match tls.check_server_name {
-        true => "; a host that is named has to be the certificate's",
+        true => "; a host that is named has to be its certificate's",
         false => "",
     };
     format!(

@@ -101,6 +101,56 @@ fn tls_is_summed_up_and_its_files_are_read() {
 }
 
 #[test]
+fn hosts_are_summed_up_and_their_certificates_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let tls = crate::tls::testing::settings(folder.path());
+    let (certificate, key) = (tls.certificate.display(), tls.key.display());
+    let text = |key: &dyn Display| {
+        format!(
+            "hosts = [\"here.example\"]\n[anonymous]\nroot = \"files\"\n\
+             [tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n\
+             [[host]]\nnames = [\"localhost\", \"b.example\"]\ngreeting = \"B.\"\n\
+             certificate = \"{certificate}\"\nkey = \"{key}\"\nanonymous_root = \"files\"\n"
+        )
+    };
+    let (good, file) = checked(&text(&key)).unwrap();
+    let summary = good.summary(&file);
+    let line = format!(
+        "  hosts             here.example\n                    localhost, b.example; 220 B.; \
+         certificate {certificate}; anonymous in "
+    );
+    assert!(summary.contains(&line), "{summary}");
+    let warning = "warning: the certificate for ";
+    let warned = summary
+        .lines()
+        .filter_map(|line| line.strip_prefix(warning));
+    let named: Vec<&str> = warned.filter_map(|rest| rest.split(' ').next()).collect();
+    assert_eq!(named, ["b.example", "here.example"], "{summary}");
+    let json: serde_json::Value = serde_json::from_str(&good.json()).unwrap();
+    let host = &json["config"]["hosts"][1];
+    assert_eq!(host["names"][0], "localhost");
+    assert_eq!(host["certificate"], certificate.to_string());
+
+    let other = tempfile::tempdir().unwrap();
+    let stranger = crate::tls::testing::settings(other.path()).key;
+    let wrong = folder.path().join("pinhole.toml");
+    let text = text(&key);
+    let (rest, host) = text.split_once("[[host]]").unwrap();
+    let host = host.replace(&key.to_string(), &stranger.display().to_string());
+    let rest = rest.replace("\"files\"", "\".\"");
+    let host = host.replace("\"files\"", "\".\"");
+    fs::write(&wrong, format!("{rest}[[host]]{host}")).unwrap();
+    let Err(Unusable::Other(error)) = check(&wrong) else {
+        unreachable!()
+    };
+    let said = error.to_string();
+    assert!(
+        said.contains(" with key ") && said.contains(&stranger.display().to_string()),
+        "{said}"
+    );
+}
+
+#[test]
 fn problems_of_both_files_are_found() {
     let problems = checked("lissten = 1\n").unwrap_err();
     let json: serde_json::Value = serde_json::from_str(&problems_json(&problems)).unwrap();

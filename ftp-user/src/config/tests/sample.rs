@@ -29,7 +29,7 @@ fn every_option_that_the_sample_leaves_out_can_be_put_in() {
         .lines()
         .filter(|line| is_commented_option(line))
         .collect();
-    assert_eq!(options.len(), 38, "{options:?}");
+    assert_eq!(options.len(), 44, "{options:?}");
     let text: String = SAMPLE
         .lines()
         .map(|line| {
@@ -78,6 +78,18 @@ fn every_option_that_the_sample_leaves_out_can_be_put_in() {
                 },
             }],
         })
+    );
+    assert_eq!(
+        config.hosts,
+        [VirtualHost {
+            names: vec!["ftp.example.org".to_owned()],
+            greeting: Some("Files of example.org.".to_owned()),
+            certificate: Some(Certificate {
+                chain: "/etc/pinhole/example.org.pem".into(),
+                key: "/etc/pinhole/example.org.key".into(),
+            }),
+            anonymous_root: Some("/srv/example.org".into()),
+        }]
     );
     assert_eq!(config.passive.address.to_string(), "203.0.113.7");
     assert_eq!(config.enforce.mark, NonZeroU32::new(0x7068_6f6c));

@@ -1,6 +1,7 @@
 //! What is in wide use beyond the RFCs: HASH, RANG, MFMT, SITE, COMB, AVBL, CLNT; and RFC 7151 HOST.
 
 use super::{Server, exists, noise};
+use crate::config::VirtualHost;
 use sha2::{Digest, Sha256};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::{Duration, UNIX_EPOCH};
@@ -246,7 +247,12 @@ fn space_is_told_of_directories() {
 
 #[test]
 fn a_host_is_named_before_the_user() {
-    let server = Server::start_with(|config| config.hosts = vec!["ftp.example.com".into()]);
+    let server = Server::start_with(|config| {
+        config.hosts = vec![VirtualHost {
+            names: vec!["ftp.example.com".into()],
+            ..VirtualHost::default()
+        }];
+    });
     let mut client = server.connect();
     client.expect("HOST other.example.com", 504);
     client.expect("HOST FTP.example.COM", 220);

@@ -3,6 +3,7 @@
 mod control;
 mod data;
 mod policy;
+mod virtual_hosts;
 
 use super::{Client, Server, Wire};
 use crate::config::{Config, Tls};

@@ -43,7 +43,7 @@ impl<S> Session<S> {
         };
         match secured.data {
             Protection::Clear | Protection::NotByTls => Ok(None),
-            Protection::Private => match secured.tls.data() {
+            Protection::Private => match secured.tls.data(self.named.name()) {
                 Ok(tls) => Ok(Some(Secure {
                     tls,
                     binding: secured.binding,

@@ -45,7 +45,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             biased;
             // There is no way to say 421 inside half a handshake.
             _ = stop.wait_for(|stop| *stop != Stop::No) => Err(ControlError::Closed),
-            secured = tokio::time::timeout_at(deadline, self.control.secure(tls.control())) => {
+            secured = tokio::time::timeout_at(deadline, self.control.secure(tls.control(self.named.name()))) => {
                 secured.unwrap_or(Err(ControlError::HandshakeTimeout))
             }
         };
@@ -54,6 +54,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 "TLS handshake failed");
         }
         secured?;
+        self.named_in_tls();
         self.security = Security::Tls(Box::new(Secured {
             tls,
             binding,
