@@ -106,6 +106,8 @@ pub struct Control<S> {
     splitter: LineSplitter,
     /// Bytes read behind the last line's end: at most one chunk, empty while the client waits.
     ahead: Vec<u8>,
+    /// Replies that leave with the next one.
+    held: Vec<u8>,
     write_timeout: Duration,
 }
 
@@ -116,6 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Control<S> {
             stream: Stream::Clear(stream),
             splitter: LineSplitter::default(),
             ahead: Vec::new(),
+            held: Vec::new(),
             write_timeout,
         }
     }
@@ -158,10 +161,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Control<S> {
         }
     }
 
-    /// Sends a reply, whole, or fails.
+    /// Sends a reply, whole, after those that are held, or fails.
     pub async fn send(&mut self, reply: &Reply) -> Result<(), ControlError> {
-        let mut bytes = Vec::with_capacity(80);
-        reply.encode(&mut bytes);
+        self.hold(reply);
+        self.release().await
+    }
+
+    /// Keeps a reply until the next one is sent, or until `release`: the client is woken once.
+    pub fn hold(&mut self, reply: &Reply) {
+        self.held.reserve(80);
+        reply.encode(&mut self.held);
+    }
+
+    /// Sends the replies that are held, if any, whole, or fails.
+    pub async fn release(&mut self) -> Result<(), ControlError> {
+        let bytes = std::mem::take(&mut self.held);
+        if bytes.is_empty() {
+            return Ok(());
+        }
         let write = async {
             self.stream.write_all(&bytes).await?;
             self.stream.flush().await
@@ -271,9 +288,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn replies_arrive_whole() {
+    async fn replies_arrive_whole_and_in_order() {
         let (mut client, server) = tokio::io::duplex(256);
         let mut control = Control::new(server, SOON);
+        control.release().await.unwrap();
+        control.hold(&Reply::new(Code::OpeningData, "Here it comes."));
         control
             .send(&Reply::new(Code::Okay, "Fine."))
             .await
@@ -281,6 +300,19 @@ mod tests {
         control.close().await;
         let mut got = String::new();
         client.read_to_string(&mut got).await.unwrap();
-        assert_eq!(got, "200 Fine.\r\n");
+        assert_eq!(got, "150 Here it comes.\r\n200 Fine.\r\n");
+    }
+
+    #[tokio::test]
+    async fn what_is_held_leaves_when_it_is_released() {
+        let (mut client, server) = tokio::io::duplex(256);
+        let mut control = Control::new(server, SOON);
+        let mut got = [0; 64];
+        control.hold(&Reply::new(Code::OpeningData, "Here it comes."));
+        let early = tokio::time::timeout(Duration::ZERO, client.read(&mut got)).await;
+        assert!(early.is_err());
+        control.release().await.unwrap();
+        let length = client.read(&mut got).await.unwrap();
+        assert_eq!(&got[..length], b"150 Here it comes.\r\n");
     }
 }

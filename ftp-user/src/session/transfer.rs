@@ -19,9 +19,11 @@ use crate::proto::{Code, Command, Reply, parse};
 use crate::transfer::{DataConnection, Monitor};
 use crate::vfs::VirtualPath;
 use crate::xferlog::{Direction, Record};
+use std::future::poll_fn;
 use std::net::TcpStream;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -79,14 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// Runs a transfer. Returns its last reply; those before it are sent.
     pub(super) async fn transfer(&mut self, transfer: Transfer) -> Result<Reply, ControlError> {
         let monitor = Monitor::default();
-        let opened = match self.open_data(&monitor).await {
-            Ok(Ok(opened)) => {
-                let opening = Reply::new(Code::OpeningData, transfer.opening);
-                self.control.send(&opening).await.map(|()| Ok(opened))
-            }
-            refused => refused,
-        };
-        let (socket, secure) = match opened {
+        let (socket, secure) = match self.open_data(&monitor).await {
             Ok(Ok(opened)) => opened,
             Ok(Err(refusal)) => {
                 transfer.job.put_away().await;
@@ -101,6 +96,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let presence = self.user().ok().and_then(|user| user.presence.as_deref());
         let rates = presence.and_then(|presence| transfer.job.rates(presence));
         let connection = DataConnection::new(socket, monitor.clone(), stall, rates);
+        // What moves at once, as small files do, is over before the client could do anything with
+        // this: both replies are one.
+        let opening = Reply::new(Code::OpeningData, transfer.opening);
+        self.control.hold(&opening);
 
         let started = Instant::now();
         let (mode, level) = (self.parameters.mode, self.parameters.deflate_level);
@@ -219,7 +218,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     }
 
     /// Waits for work and listens to the control connection meanwhile. ABOR and STAT are for now;
-    /// other commands wait their turn. A lost control connection ends the work.
+    /// other commands wait their turn. A lost control connection ends the work. Replies that are held
+    /// leave as soon as the work has to wait.
     pub(super) async fn watch<T>(
         &mut self,
         monitor: &Monitor,
@@ -235,7 +235,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             };
             tokio::time::sleep_until(by).await;
         });
+        if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
+            return Ok(Watched::Done(done));
+        }
         let ended = loop {
+            if let Err(lost) = self.control.release().await {
+                break Err(lost);
+            }
             let room = self.has_room();
             let line = tokio::select! {
                 biased;
@@ -249,9 +255,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                     Ok(Ok(Command::Abor)) => break Ok(Watched::Aborted),
                     Ok(Ok(Command::Stat)) => {
                         let status = self.stat(Some(monitor)).unwrap_or_else(|refusal| refusal);
-                        if let Err(lost) = self.control.send(&status).await {
-                            break Err(lost);
-                        }
+                        self.control.hold(&status);
                     }
                     Ok(_) | Err(_) => self.waiting.push_back(line),
                 },

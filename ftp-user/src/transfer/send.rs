@@ -29,7 +29,7 @@ pub async fn send_bytes(
     let link = connection.link();
     connection.pause(link.paid(0)).await?;
     while !bytes.is_empty() {
-        match send(link, bytes) {
+        match send(link, bytes, Then::End) {
             Ok(Some(sent)) => {
                 bytes = bytes.get(sent..).unwrap_or_default();
                 connection.pause(link.paid(sent as u64)).await?;
@@ -60,10 +60,25 @@ pub async fn send_produced(
     .map(drop)
 }
 
+/// What follows the bytes of a send(2).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// Others.
+    More,
+    /// The end of the connection, at once.
+    End,
+}
+
 /// One send(2); `None` if the client is not ready.
-fn send(link: &Link, bytes: &[u8]) -> Result<Option<usize>, TransferError> {
-    let bytes = bytes.get(..link.portion(bytes.len())).unwrap_or(bytes);
-    match rustix::net::send(&link.socket, bytes, SendFlags::NOSIGNAL) {
+fn send(link: &Link, bytes: &[u8], then: Then) -> Result<Option<usize>, TransferError> {
+    let portion = link.portion(bytes.len());
+    let flags = match then {
+        // The FIN goes with the last segment: one packet less, and the client wakes once.
+        Then::End if portion == bytes.len() => SendFlags::NOSIGNAL | SendFlags::MORE,
+        Then::End | Then::More => SendFlags::NOSIGNAL,
+    };
+    let bytes = bytes.get(..portion).unwrap_or(bytes);
+    match rustix::net::send(&link.socket, bytes, flags) {
         Ok(sent) => {
             link.monitor.add(sent);
             Ok(Some(sent))
@@ -145,14 +160,17 @@ impl<P: Produce> Job for SendProduced<P> {
                 return Ok(Moved::End);
             }
         }
-        Ok(
-            match send(link, self.buffer.get(self.sent..).unwrap_or_default())? {
-                Some(sent) => {
-                    self.sent += sent;
-                    Moved::Some(sent as u64)
-                }
-                None => Moved::Blocked,
-            },
-        )
+        let bytes = self.buffer.get(self.sent..).unwrap_or_default();
+        let then = match self.more {
+            true => Then::More,
+            false => Then::End,
+        };
+        Ok(match send(link, bytes, then)? {
+            Some(sent) => {
+                self.sent += sent;
+                Moved::Some(sent as u64)
+            }
+            None => Moved::Blocked,
+        })
     }
 }
