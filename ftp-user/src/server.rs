@@ -4,6 +4,7 @@
 
 mod accept;
 mod admission;
+mod expiry;
 mod listen;
 mod remains;
 mod sessions;
@@ -87,6 +88,7 @@ pub async fn serve(
     }
     let mut upkeep = JoinSet::new();
     upkeep.spawn(hosts::keep_fresh(shared.newest.clone()));
+    let reminding = upkeep.spawn(expiry::remind(shared.newest.clone()));
     let (open, mut arrivals) = accept_all(listeners)?;
     tracing::info!("ready");
 
@@ -123,6 +125,8 @@ pub async fn serve(
         reply,
     }) = relieved
     {
+        // The other process says what there is to be said of its own.
+        reminding.abort();
         if let Err(error) = remains::tell(remains, &shared, &sessions.admission) {
             tracing::error!(%error, "sessions that are left here count in this process only");
         }

@@ -34,6 +34,17 @@ pub fn write_for(folder: &Path, name: &str) -> Result<Pair> {
     write_pair(pair, name)
 }
 
+/// Writes a certificate like that of [`write`] in its place, which has expired on 2024-02-29.
+pub fn write_expired(folder: &Path) -> Result<Pair> {
+    let pair = write(folder)?;
+    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()])?;
+    params.not_after = rcgen::date_time_ymd(2024, 2, 29);
+    let key = rcgen::KeyPair::generate()?;
+    std::fs::write(&pair.certificate, params.self_signed(&key)?.pem())?;
+    std::fs::write(&pair.key, key.serialize_pem())?;
+    Ok(pair)
+}
+
 fn write_pair(pair: Pair, name: &str) -> Result<Pair> {
     let made = rcgen::generate_simple_self_signed([name.to_owned()])?;
     std::fs::write(&pair.certificate, made.cert.pem())?;

@@ -115,7 +115,7 @@ fn sighup_takes_new_settings_users_and_certificates_and_keeps_sessions() -> Resu
         "word",
         scene.root.path(),
     )?;
-    certificate::write(scene.folder.path())?;
+    certificate::write_expired(scene.folder.path())?;
     let settings = scene
         .settings
         .clone()
@@ -130,6 +130,13 @@ fn sighup_takes_new_settings_users_and_certificates_and_keeps_sessions() -> Resu
             scene.daemon.log()
         );
     }
+    let expired =
+        |line: &str| line.contains("WARN") && line.contains("cert.pem: expired on 2024-02-29, ");
+    ensure!(
+        scene.daemon.count_said(expired) == 1,
+        "{}",
+        scene.daemon.log()
+    );
     let mut fetched = Vec::new();
     std::io::Read::read_to_end(&mut data, &mut fetched)?;
     files::ensure_equal("the download", &fetched, &content)?;

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use serde_json::json;
+use time::OffsetDateTime;
 
 use super::doubts::doubts;
 use super::{DEFAULT_CONFIG, config_file};
@@ -23,8 +24,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// For programs: {"ok", "config", "doubts"} or {"ok", "problems": [{"file", "line", "column",
-    /// "message"}]}
+    /// For programs: {"ok", "config", "certificates": [{"file", "subject", "not_before",
+    /// "not_after"}], "doubts"} or {"ok", "problems": [{"file", "line", "column", "message"}]}
     #[arg(long)]
     json: bool,
 
@@ -80,6 +81,7 @@ enum Unusable {
 struct Checked {
     config: Config,
     accounts: Accounts,
+    tls: Option<Tls>,
     doubts: Vec<String>,
 }
 
@@ -99,13 +101,30 @@ fn check(file: &Path) -> Result<Checked, Unusable> {
     Ok(Checked {
         config,
         accounts,
+        tls,
         doubts,
     })
 }
 
 impl Checked {
     fn json(&self) -> String {
-        let value = json!({"ok": true, "config": self.config, "doubts": self.doubts});
+        let certificates = self.tls.iter().flat_map(Tls::validities);
+        let certificates: Vec<_> = certificates
+            .map(|(file, validity)| {
+                json!({
+                    "file": file.display().to_string(),
+                    "subject": validity.subject,
+                    "not_before": rfc3339(validity.not_before),
+                    "not_after": rfc3339(validity.not_after),
+                })
+            })
+            .collect();
+        let value = json!({
+            "ok": true,
+            "config": self.config,
+            "certificates": certificates,
+            "doubts": self.doubts,
+        });
         format!("{value:#}\n")
     }
 
@@ -120,6 +139,12 @@ impl Checked {
         }
         out
     }
+}
+
+/// Certificates' times are UTC, in whole seconds (RFC 5280 section 4.1.2.5).
+fn rfc3339(at: OffsetDateTime) -> String {
+    let (hour, minute, second) = at.to_hms();
+    format!("{}T{hour:02}:{minute:02}:{second:02}Z", at.date())
 }
 
 fn problems_json(problems: &[Problem]) -> String {

@@ -7,6 +7,7 @@ use crate::auth::Accounts;
 use crate::config::{Config, Guard, Use};
 use crate::generation::GenerationError;
 use crate::tls::Tls;
+use time::OffsetDateTime;
 
 /// Sentences about what works but is probably not wanted.
 pub(super) fn doubts(config: &Config, accounts: &Accounts, tls: Option<&Tls>) -> Vec<String> {
@@ -60,6 +61,7 @@ pub(super) fn doubts(config: &Config, accounts: &Accounts, tls: Option<&Tls>) ->
             "the certificate for {name} does not name it: clients that check will refuse it"
         ));
     }
+    doubts.extend(tls.map_or_else(Vec::new, |tls| tls.untimely(OffsetDateTime::now_utc())));
     if !config.enforce.enabled {
         doubts.push(
             "enforcement is off: while a passive port waits, anybody can connect to it. For trying \
@@ -120,17 +122,21 @@ mod tests {
             host("Other.example", Some(other)),
             host("A.example", None),
         ];
+        let day = time::Duration::DAY;
+        let now = OffsetDateTime::now_utc();
+        crate::tls::testing::write_dated(&tls, now - 30 * day, now - 3 * day);
         config.tls = Some(tls);
         config.enforce.enabled = false;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         let said = said(&config);
-        assert_eq!(said.len(), 7, "{said:?}");
+        assert_eq!(said.len(), 8, "{said:?}");
         assert!(said[0].starts_with("alice will not get in: the directory"));
         assert!(said[1].contains("chmod 600"));
         assert!(said[2].starts_with("every user of this host can read the private key"));
         assert!(said[3].starts_with("every user") && said[3].ends_with("other.example.key"));
         assert!(said[4].starts_with("the certificate for a.example does not name it"));
         assert!(said[5].starts_with("the certificate for b.example does not name it"));
-        assert!(said[6].starts_with("enforcement is off"));
+        assert!(said[6].contains("localhost.pem: expired on ") && said[6].ends_with("days ago"));
+        assert!(said[7].starts_with("enforcement is off"));
     }
 }

@@ -1,6 +1,7 @@
 //! From PEM files to what rustls serves with.
 
 use super::shown::{Certificates, Shown};
+use super::validity::{Purpose, Validities};
 use crate::config::{self, Certificate, VirtualHost};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
@@ -63,17 +64,26 @@ fn hint(error: &pem::Error) -> &'static str {
     }
 }
 
-/// Every certificate with its key, and who may come: TLS 1.2 and 1.3.
-pub(super) fn server_config(
-    settings: &config::Tls,
-    hosts: &[VirtualHost],
-) -> Result<(ServerConfig, Arc<Certificates>), TlsError> {
+/// What was read.
+pub(super) struct Loaded {
+    /// Every certificate with its key, and who may come: TLS 1.2 and 1.3.
+    pub(super) config: ServerConfig,
+    /// The same certificates.
+    pub(super) certificates: Arc<Certificates>,
+    /// Of all of them, the clients' CA too.
+    pub(super) validities: Validities,
+}
+
+pub(super) fn load(settings: &config::Tls, hosts: &[VirtualHost]) -> Result<Loaded, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let own = certified(&settings.certificate, &settings.key, &provider)?;
+    let mut validities = Validities::default();
+    let mut certified =
+        |chain: &Path, key: &Path| certified(chain, key, &provider, &mut validities);
+    let own = certified(&settings.certificate, &settings.key)?;
     let mut by_name = HashMap::new();
     for host in hosts {
         let shown = match &host.certificate {
-            Some(Certificate { chain, key }) => certified(chain, key, &provider)?,
+            Some(Certificate { chain, key }) => certified(chain, key)?,
             None => Arc::clone(&own),
         };
         let names = host.names.iter().map(|name| name.to_ascii_lowercase());
@@ -84,7 +94,10 @@ pub(super) fn server_config(
         .map_err(pair(&settings.certificate, &settings.key))?;
     let builder = match &settings.client_ca {
         None => builder.with_no_client_auth(),
-        Some(path) => builder.with_client_cert_verifier(verifier(path, provider)?),
+        Some(path) => {
+            let verifier = verifier(path, provider, &mut validities)?;
+            builder.with_client_cert_verifier(verifier)
+        }
     };
     let certificates = Arc::new(Certificates {
         own,
@@ -95,7 +108,11 @@ pub(super) fn server_config(
         certificates: Arc::clone(&certificates),
         otherwise: Arc::clone(&certificates.own),
     };
-    Ok((builder.with_cert_resolver(Arc::new(shown)), certificates))
+    Ok(Loaded {
+        config: builder.with_cert_resolver(Arc::new(shown)),
+        certificates,
+        validities,
+    })
 }
 
 /// A certificate that is ready to be shown.
@@ -103,8 +120,9 @@ fn certified(
     chain: &Path,
     key: &Path,
     provider: &CryptoProvider,
+    validities: &mut Validities,
 ) -> Result<Arc<CertifiedKey>, TlsError> {
-    let certificates = certificates("certificate", chain)?;
+    let certificates = certificates(Purpose::Shown, chain, validities)?;
     let private = PrivateKeyDer::from_pem_file(key).map_err(|source| TlsError::Read {
         what: "key",
         path: key.to_owned(),
@@ -122,7 +140,12 @@ fn pair(certificate: &Path, key: &Path) -> impl FnOnce(rustls::Error) -> TlsErro
     }
 }
 
-fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn certificates(
+    purpose: Purpose,
+    path: &Path,
+    validities: &mut Validities,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let what = purpose.name();
     let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
     let found = found.map_err(|source| TlsError::Read {
         what,
@@ -135,19 +158,21 @@ fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'s
             path: path.to_owned(),
         });
     }
+    validities.add(purpose, path, &found);
     Ok(found)
 }
 
 fn verifier(
     path: &Path,
     provider: Arc<CryptoProvider>,
+    validities: &mut Validities,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let mut roots = RootCertStore::empty();
     let refused = |reason: String| TlsError::ClientCa {
         path: path.to_owned(),
         reason,
     };
-    for certificate in certificates("clients' CA", path)? {
+    for certificate in certificates(Purpose::ClientCa, path, validities)? {
         roots
             .add(certificate)
             .map_err(|error| refused(error.to_string()))?;

@@ -8,6 +8,7 @@
 mod load;
 mod memory;
 mod shown;
+mod validity;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -15,13 +16,18 @@ pub(crate) mod testing;
 mod tests;
 
 pub use load::TlsError;
+pub use validity::Validity;
 
 use crate::config::{self, VirtualHost};
+use load::Loaded;
 use memory::{Memory, Staged};
 use rustls::server::NoServerSessionStorage;
 use rustls::{HandshakeKind, ServerConfig, ServerConnection};
 use shown::{Certificates, Shown};
+use std::path::Path;
 use std::sync::Arc;
+use time::{Date, OffsetDateTime};
+use validity::Validities;
 
 /// Certificates that are ready for handshakes.
 #[derive(Debug)]
@@ -29,12 +35,17 @@ pub struct Tls {
     control: ServerConfig,
     data: ServerConfig,
     certificates: Arc<Certificates>,
+    validities: Validities,
 }
 
 impl Tls {
     /// Reads certificates, keys and clients' CA.
     pub fn load(settings: &config::Tls, hosts: &[VirtualHost]) -> Result<Tls, TlsError> {
-        let (mut control, certificates) = load::server_config(settings, hosts)?;
+        let Loaded {
+            config: mut control,
+            certificates,
+            validities,
+        } = load::load(settings, hosts)?;
         // Only what a session brings along remembers anything.
         control.session_storage = Arc::new(NoServerSessionStorage {});
         // RFC 7301: a client that wants to speak another protocol is sent to the wrong place
@@ -48,6 +59,7 @@ impl Tls {
             control,
             data,
             certificates,
+            validities,
         })
     }
 
@@ -62,6 +74,21 @@ impl Tls {
     /// Those of the hosts' names, in order, that their certificates are not for.
     pub fn misnamed(&self) -> Vec<&str> {
         self.certificates.misnamed()
+    }
+
+    /// Sentences about certificates that are not valid at `now`, or not for much longer.
+    pub fn untimely(&self, now: OffsetDateTime) -> Vec<String> {
+        self.validities.doubts(now)
+    }
+
+    /// The last day of the certificate that is first in this file, one of those that were read.
+    pub fn last_day(&self, chain: &Path) -> Option<Date> {
+        self.validities.last_day(chain)
+    }
+
+    /// Every certificate that was read, with its file; the clients' CA too.
+    pub fn validities(&self) -> impl Iterator<Item = (&Path, &Validity)> {
+        self.validities.all()
     }
 }
 

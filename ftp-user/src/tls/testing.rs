@@ -2,8 +2,8 @@
 
 use crate::config::{self, Binding, Certificate, Use};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedKey, IsCa, Issuer, KeyPair,
-    generate_simple_self_signed,
+    BasicConstraints, CertificateParams, CertifiedKey, DistinguishedName, DnType, IsCa, Issuer,
+    KeyPair, generate_simple_self_signed,
 };
 use rustls::client::WantsClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -14,6 +14,7 @@ use rustls::{
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use time::OffsetDateTime;
 
 /// Writes a certificate and its key into `folder`: TLS for everybody who asks.
 pub(crate) fn settings(folder: &Path) -> config::Tls {
@@ -40,6 +41,27 @@ pub(crate) fn certificate(folder: &Path, name: &str) -> Certificate {
     std::fs::write(&chain, cert.pem()).unwrap();
     std::fs::write(&key, signing_key.serialize_pem()).unwrap();
     Certificate { chain, key }
+}
+
+/// A certificate that has signed itself, for the time from `from` to `until`.
+pub(crate) fn signed_for(
+    name: &str,
+    from: OffsetDateTime,
+    until: OffsetDateTime,
+) -> (rcgen::Certificate, KeyPair) {
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    (params.not_before, params.not_after) = (from, until);
+    let key = KeyPair::generate().unwrap();
+    (params.self_signed(&key).unwrap(), key)
+}
+
+/// Writes such a one in the place of that of `settings`.
+pub(crate) fn write_dated(settings: &config::Tls, from: OffsetDateTime, until: OffsetDateTime) {
+    let (certificate, key) = signed_for("localhost", from, until);
+    std::fs::write(&settings.certificate, certificate.pem()).unwrap();
+    std::fs::write(&settings.key, key.serialize_pem()).unwrap();
 }
 
 /// A client's side, with a memory of its own.

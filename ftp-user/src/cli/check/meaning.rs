@@ -5,6 +5,7 @@ use crate::config::{
     self, Active, Config, Enforce, ForNetwork, Interfaces, Limits, OnExit, Passive, PublicAddress,
     Timeouts, TlsPolicy, Unresolved, Use, VirtualHost,
 };
+use crate::tls::Tls;
 
 /// Of a list without end, as many are shown: here it is about what the settings mean.
 const MOST: usize = 20;
@@ -32,9 +33,9 @@ impl Checked {
         let mut meaning = vec![
             ("listen", listen.join(", ")),
             ("greeting", format!("220 {}", config.greeting)),
-            ("TLS", tls_meaning(config.tls.as_ref())),
+            ("TLS", tls_meaning(config.tls.as_ref(), self.tls.as_ref())),
         ];
-        let hosts = hosts_meaning(&config.hosts);
+        let hosts = hosts_meaning(&config.hosts, self.tls.as_ref());
         let labels = std::iter::once("hosts").chain(std::iter::repeat(""));
         meaning.extend(labels.zip(hosts));
         meaning.extend(self.who());
@@ -83,7 +84,7 @@ fn first(mut lines: Vec<String>, what: &str) -> Vec<String> {
     lines
 }
 
-fn hosts_meaning(hosts: &[VirtualHost]) -> Vec<String> {
+fn hosts_meaning(hosts: &[VirtualHost], loaded: Option<&Tls>) -> Vec<String> {
     let line = |host: &VirtualHost| {
         let mut line = host.names.join(", ");
         if let Some(greeting) = &host.greeting {
@@ -91,6 +92,9 @@ fn hosts_meaning(hosts: &[VirtualHost]) -> Vec<String> {
         }
         if let Some(certificate) = &host.certificate {
             line += &format!("; certificate {}", certificate.chain.display());
+            if let Some(day) = loaded.and_then(|tls| tls.last_day(&certificate.chain)) {
+                line += &format!(" until {day}");
+            }
         }
         if let Some(root) = &host.anonymous_root {
             line += &format!("; anonymous in {}", root.display());
@@ -215,7 +219,7 @@ fn guard_meaning(guard: &config::Guard) -> String {
     )
 }
 
-fn tls_meaning(tls: Option<&config::Tls>) -> String {
+fn tls_meaning(tls: Option<&config::Tls>, loaded: Option<&Tls>) -> String {
     let Some(tls) = tls else {
         return "none: passwords and files are sent in the clear".to_owned();
     };
@@ -247,8 +251,10 @@ fn tls_meaning(tls: Option<&config::Tls>) -> String {
         true => "; a host that is named has to be its certificate's",
         false => "",
     };
+    let day = loaded.and_then(|loaded| loaded.last_day(&tls.certificate));
+    let until = day.map_or_else(String::new, |day| format!("; certificate until {day}"));
     format!(
-        "{} (session binding: {binding}){implicit}{own}{names}",
+        "{} (session binding: {binding}){implicit}{own}{names}{until}",
         words(&general)
     )
 }

@@ -84,7 +84,7 @@ fn tls_is_summed_up_and_its_files_are_read() {
     let (good, file) = checked(&text(&certificate)).unwrap();
     let summary = good.summary(&file);
     let line = "  TLS               AUTH TLS required, PROT P allowed (session binding: \
-                prefer); implicit on [::1]:990\n";
+                prefer); implicit on [::1]:990; certificate until 4096-01-01\n";
     assert!(summary.contains(line), "{summary}");
 
     let wrong = folder.path().join("pinhole.toml");
@@ -117,7 +117,7 @@ fn hosts_are_summed_up_and_their_certificates_are_read() {
     let summary = good.summary(&file);
     let line = format!(
         "  hosts             here.example\n                    localhost, b.example; 220 B.; \
-         certificate {certificate}; anonymous in "
+         certificate {certificate} until 4096-01-01; anonymous in "
     );
     assert!(summary.contains(&line), "{summary}");
     let warning = "warning: the certificate for ";
@@ -130,6 +130,12 @@ fn hosts_are_summed_up_and_their_certificates_are_read() {
     let host = &json["config"]["hosts"][1];
     assert_eq!(host["names"][0], "localhost");
     assert_eq!(host["certificate"], certificate.to_string());
+    let shown = &json["certificates"];
+    assert_eq!(shown.as_array().unwrap().len(), 1, "{shown}");
+    assert_eq!(shown[0]["file"], certificate.to_string());
+    assert_eq!(shown[0]["subject"], "CN=rcgen self signed cert");
+    assert_eq!(shown[0]["not_before"], "1975-01-01T00:00:00Z");
+    assert_eq!(shown[0]["not_after"], "4096-01-01T00:00:00Z");
 
     let other = tempfile::tempdir().unwrap();
     let stranger = crate::tls::testing::settings(other.path()).key;
