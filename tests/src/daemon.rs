@@ -5,6 +5,7 @@ mod successor;
 
 use std::{
     io::{BufRead, BufReader},
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
@@ -29,8 +30,7 @@ pub struct Daemon {
     child: Child,
     said: Arc<Mutex<Vec<String>>>,
     listener: Option<JoinHandle<()>>,
-    // Holds the configuration file.
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Daemon {
@@ -74,7 +74,7 @@ impl Daemon {
             child,
             said,
             listener: Some(listener),
-            _folder: folder,
+            folder,
         };
         wait::poll_within(wait::SOON, "the daemon says it is ready", || {
             if daemon.has_said(is_ready) {
@@ -90,6 +90,11 @@ impl Daemon {
             Ok(None)
         })?;
         Ok(daemon)
+    }
+
+    /// The folder that was started with it, and ends with it.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Its process id.

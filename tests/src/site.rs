@@ -1,14 +1,18 @@
 //! What most scenarios start from: a lab, a daemon in it that serves a folder, and sessions.
 
+mod restart;
+
 use std::{
     fs,
     net::{IpAddr, SocketAddr},
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, ensure};
 use ftp_user::pinholes::inspect::{Row, Tables};
+use rustix::process::Signal;
+use tempfile::TempDir;
 
 use crate::{
     control::Control,
@@ -34,8 +38,9 @@ pub struct Site {
     /// The network.
     pub lab: Lab,
     /// The folder that is served, to the password user with all rights.
-    pub root: tempfile::TempDir,
-    _users: tempfile::TempDir,
+    pub root: TempDir,
+    /// What the daemon was started with.
+    pub settings: Settings,
 }
 
 impl Site {
@@ -55,15 +60,9 @@ impl Site {
 
     /// In a lab that the scenario has prepared.
     pub fn in_lab(lab: Lab, adjust: impl FnOnce(Settings) -> Result<Settings>) -> Result<Site> {
-        let (root, users) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        let (root, folder) = (tempfile::tempdir()?, tempfile::tempdir()?);
         let settings = adjust(Settings::anonymous(root.path())?)?;
-        let daemon = Daemon::start(&lab.server, &settings)?;
-        Ok(Site {
-            daemon,
-            lab,
-            root,
-            _users: users,
-        })
+        Site::start(lab, root, folder, settings)
     }
 
     /// The default lab and settings, and the password user [`USER`] beside anonymous sessions.
@@ -86,20 +85,47 @@ impl Site {
         flags: &[&str],
         adjust: impl FnOnce(Settings) -> Result<Settings>,
     ) -> Result<Site> {
-        let (root, users) = (tempfile::tempdir()?, tempfile::tempdir()?);
-        let file = users.path().join("users.toml");
+        let (root, folder) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        let file = folder.path().join("users.toml");
         daemon::add_user(&file, USER, PASSWORD, root.path())?;
         if !flags.is_empty() {
             daemon::set_user(&file, USER, flags)?;
             fs::set_permissions(root.path(), fs::Permissions::from_mode(0o777))?;
         }
         let settings = adjust(Settings::anonymous(root.path())?.users(&file)?)?;
-        let daemon = Daemon::start(&lab.server, &settings)?;
+        Site::start(lab, root, folder, settings)
+    }
+
+    fn start(lab: Lab, root: TempDir, folder: TempDir, settings: Settings) -> Result<Site> {
+        let program = folder.path().join("pinhole");
+        let file = folder.path().join("pinhole.toml");
+        symlink(daemon::binary()?, &program)?;
+        fs::write(&file, settings.text())?;
+        let mut command = lab.server.command(&program);
+        command.arg("serve").arg("--config").arg(&file);
+        command.current_dir(folder.path());
         Ok(Site {
-            daemon,
+            daemon: Daemon::start_command(command, folder)?,
             lab,
             root,
-            _users: users,
+            settings,
+        })
+    }
+
+    /// What the daemon itself uses, to be changed under it: `pinhole`, a link to the program,
+    /// `pinhole.toml`, and `users.toml` where there are users. Its current directory holds them.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.daemon.folder().join(name)
+    }
+
+    /// Changes the configuration, sends SIGHUP and waits until that reload is over.
+    pub fn reload(&self, text: &str) -> Result<()> {
+        fs::write(self.file("pinhole.toml"), text)?;
+        let over = |line: &str| line.ends_with("reloaded") || line.ends_with("stay as they were");
+        let before = self.daemon.count_said(over);
+        self.daemon.signal(Signal::HUP)?;
+        wait::until("the reload is over", || {
+            self.daemon.count_said(over) > before
         })
     }
 
@@ -111,7 +137,7 @@ impl Site {
     }
 
     /// Where a served file lies.
-    pub fn path(&self, name: impl AsRef<Path>) -> std::path::PathBuf {
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.root.path().join(name)
     }
 

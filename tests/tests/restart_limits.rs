@@ -1,11 +1,12 @@
-//! Limits of sessions and the memory of failed logins while two processes serve (SIGUSR2): a restart
-//! gives nobody more sessions or more guesses.
+//! Limits of sessions, quotas and the memory of failed logins while two processes serve (SIGUSR2): a
+//! restart gives nobody more sessions, more room or more guesses.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use ftp_tests::{
     control::Control,
+    files,
     lab::{self, Family, Lab},
     need_root,
     site::{PASSWORD, Site, USER, control_address},
@@ -56,4 +57,45 @@ fn a_restart_gives_neither_sessions_nor_guesses() -> Result<()> {
     })?;
     open(0)?;
     stays.expect("NOOP", 200).map(drop)
+}
+
+#[test]
+fn a_quota_holds_for_the_sessions_of_both_processes() -> Result<()> {
+    need_root!();
+    let site = Site::with_account_in(Lab::new()?, &["--quota-bytes", "1000000"], Ok)?;
+    let session = || site.writer(Family::V4);
+    let mut old = session()?;
+    old.store("STOR one", &files::noise(1, 600_000))?;
+    // It logs in when another process has taken over.
+    let mut late = Control::open(
+        &site.lab.client,
+        lab::client_address(Family::V4, 0),
+        control_address(Family::V4),
+    )?;
+    site.daemon.restart()?;
+    let mut new = session()?;
+    let refused = |session: &mut Control, name: &str, len| {
+        let hole = session.passive()?;
+        session.send(format!("STOR {name}\r\n").as_bytes())?;
+        let mut data = session.data(hole)?;
+        session.expect_transfer()?;
+        // The server may have seen enough before it has seen everything.
+        let _ = std::io::Write::write_all(&mut data, &files::noise(2, len));
+        drop(data);
+        session.expect_reply(552)?;
+        session.expect(&format!("DELE {name}"), 250).map(drop)
+    };
+    refused(&mut new, "two", 500_000)?;
+    new.store("STOR two", &files::noise(2, 300_000))?;
+    refused(&mut old, "three", 200_000)?;
+    old.expect("DELE two", 250)?;
+    new.store("STOR two", &files::noise(2, 300_000))?;
+    late.expect(&format!("USER {USER}"), 331)?;
+    late.expect(&format!("PASS {PASSWORD}"), 230)?;
+    late.expect("TYPE I", 200)?;
+    refused(&mut late, "three", 200_000)?;
+    late.store("STOR three", &files::noise(2, 100_000))?;
+    let said = new.expect("SITE QUOTA", 200)?.text();
+    ensure!(said.contains("1000000 of 1000000, 0 left"), "{said}");
+    Ok(())
 }

@@ -1,5 +1,5 @@
-//! The service manager, spoken with as systemd does: readiness, reloads, the unit's capabilities, and
-//! sockets that it has opened.
+//! The service manager, spoken with as systemd does: readiness, reloads, the unit's capabilities,
+//! sockets that it has opened, and which process is the service after a restart.
 
 use std::{fs, net::SocketAddr, os::unix::net::UnixDatagram, time::Duration};
 
@@ -218,4 +218,57 @@ fn sockets_are_taken_from_the_service_manager() -> Result<()> {
         "{said}"
     );
     Ok(())
+}
+
+/// Socket activation, and the messages by which systemd learns which process is the service.
+#[test]
+fn the_service_manager_learns_of_the_new_process() -> Result<()> {
+    need_root!();
+    let lab = Lab::new()?;
+    let folder = tempfile::tempdir()?;
+    let content = files::noise(1, 1000);
+    fs::write(folder.path().join("small"), &content)?;
+    let manager = UnixDatagram::bind(folder.path().join("notify"))?;
+    manager.set_read_timeout(Some(wait::SOON))?;
+    let file = folder.path().join("pinhole.toml");
+    // The port is the service manager's choice.
+    let settings = Settings::anonymous(folder.path())?.listen(&["[::1]:1".parse()?])?;
+    fs::write(&file, settings.text())?;
+    let mut command = lab.server.command("python3");
+    command
+        .args(["-c", ACTIVATE, "", "21"])
+        .arg(daemon::binary()?)
+        .args(["serve", "--config"])
+        .arg(&file)
+        .env("NOTIFY_SOCKET", folder.path().join("notify"));
+    let daemon = Daemon::start_command(command, tempfile::tempdir()?)?;
+    let next = || notice(&manager).map(|said| said.trim().to_owned());
+    // Also from the new process: what the old one has said last is not its status.
+    let ready = "READY=1\nSTATUS=listening on [::]:21";
+    ensure!(next()? == ready);
+    let from = lab::client_address(Family::V4, 0);
+    let mut session = Control::anonymous(&lab.client, from, site::control_address(Family::V4))?;
+    let new = daemon.restart()?;
+    ensure!(next()? == format!("MAINPID={}", new.pid()));
+    ensure!(next()? == ready);
+    files::ensure_equal("the old session", &session.retrieve("small")?, &content)?;
+    let mut other = Control::anonymous(&lab.client, from, site::control_address(Family::V4))?;
+    files::ensure_equal("the new session", &other.retrieve("small")?, &content)?;
+    // The old process's end is not the service's.
+    daemon.signal(Signal::TERM)?;
+    session.expect_reply(421)?;
+    wait::until("the new process is alone", || {
+        daemon.has_said(|line| line.ends_with("the process before has ended"))
+    })?;
+    fs::write(&file, "nonsense\n")?;
+    new.signal(Signal::USR2)?;
+    let refused = next()?;
+    ensure!(
+        refused.starts_with("STATUS=restart refused: /"),
+        "{refused}"
+    );
+    new.signal(Signal::TERM)?;
+    ensure!(next()? == "STOPPING=1");
+    other.expect_reply(421)?;
+    new.wait()
 }

@@ -1,6 +1,7 @@
 //! Processes that have taken over from the one that was started.
 
 use anyhow::{Context, Result, bail, ensure};
+use ftp_user::pinholes::inspect::{Row, Tables};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
@@ -60,6 +61,18 @@ impl Successor {
     /// Its process id.
     pub fn pid(self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// The kernel's pinholes, which are its own to keep.
+    pub fn pinholes(self) -> Result<Vec<Row>> {
+        Ok(Tables::of_process(self.pid())?.pinholes()?)
+    }
+
+    /// Waits until there are so many of them.
+    pub fn until_pinholes(self, count: usize) -> Result<()> {
+        wait::poll_within(wait::SOON, "pinholes", || {
+            Ok((self.pinholes()?.len() == count).then_some(()))
+        })
     }
 
     /// Sends a signal.
