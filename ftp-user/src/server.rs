@@ -107,7 +107,7 @@ pub async fn serve(
             () = &mut alone, if !is_alone => {
                 is_alone = true;
                 // Its sessions have stored what was not counted here.
-                shared.activity.expire_counts();
+                shared.activity.quotas.expire();
             }
             Some(ended) = sessions.running.join_next() => report(ended),
             Some(arrival) = arrivals.recv() => sessions.begin(arrival),
@@ -130,7 +130,7 @@ pub async fn serve(
         if let Err(error) = remains::tell(remains, &shared, &sessions.admission) {
             tracing::error!(%error, "sessions that are left here count in this process only");
         }
-        if let Err(error) = shared.activity.leave_counts(quotas) {
+        if let Err(error) = shared.activity.quotas.leave(quotas) {
             tracing::error!(%error, "quotas are counted here and in the other process");
         }
         // Who asked has gone only if the process ends.
@@ -157,7 +157,7 @@ pub async fn serve(
 /// Counts quotas for the process before, on a thread of its own.
 fn count_for(quotas: UnixStream, shared: Arc<Shared>) {
     let counting = move || {
-        if let Err(error) = shared.activity.count_for(quotas) {
+        if let Err(error) = shared.activity.quotas.count_for(quotas) {
             tracing::warn!(%error, "the process before hears of quotas no more");
         }
     };

@@ -1,16 +1,17 @@
 //! What accounts use at this moment, over all of their sessions: how many there are, the rates they
 //! share, and what they keep. Survives a change of the accounts' settings.
 
+mod quotas;
+
 use crate::auth::Account;
 use crate::config::{AccountLimits, Uploads, amount, limit};
 use crate::remains::{Teller, Told};
 use crate::transfer::{Bucket, Rates};
-use crate::vfs::{Counter, Quota, QuotaLimits, Rules, lend};
+use crate::vfs::{Quota, QuotaLimits, Rules};
+use quotas::Quotas;
 use std::collections::HashMap;
-use std::io;
 use std::num::NonZeroU64;
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -18,16 +19,9 @@ use tokio::sync::mpsc::UnboundedSender;
 #[derive(Debug, Default)]
 pub struct Activity {
     accounts: Mutex<HashMap<String, Arc<Usage>>>,
-    quotas: Mutex<Quotas>,
+    /// What they keep.
+    pub(crate) quotas: Quotas,
     teller: Teller,
-}
-
-/// What is counted, by account and root.
-#[derive(Debug, Default)]
-struct Quotas {
-    by_root: HashMap<(String, PathBuf), Arc<Quota>>,
-    /// Another process counts.
-    elsewhere: Option<Arc<Counter>>,
 }
 
 /// What one account uses.
@@ -79,7 +73,7 @@ impl Activity {
         let usage = {
             let mut accounts = self.accounts();
             let usage = accounts.entry(account.name.clone());
-            let quota = || self.quota(&account.name, &account.root);
+            let quota = || self.quotas.of(&account.name, &account.root);
             let new = || Arc::new(Usage::new(account, quota(), self.teller.clone()));
             Arc::clone(usage.or_insert_with(new))
         };
@@ -90,7 +84,7 @@ impl Activity {
         }
         let seat = usage.seat(&mut counts);
         if counts.root != account.root {
-            counts.quota = self.quota(&account.name, &account.root);
+            counts.quota = self.quotas.of(&account.name, &account.root);
         }
         counts.keep_to(account);
         let rates = |own, shared: &Option<Arc<Bucket>>| {
@@ -143,52 +137,6 @@ impl Activity {
     fn accounts(&self) -> MutexGuard<'_, HashMap<String, Arc<Usage>>> {
         // A map is whole after every operation on it.
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Has what all accounts keep counted again by their next session.
-    pub(crate) fn expire_counts(&self) {
-        for quota in self.quotas().by_root.values() {
-            quota.expire();
-        }
-    }
-
-    /// From here on another process counts, which is asked by this socket.
-    pub(crate) fn leave_counts(&self, socket: UnixStream) -> io::Result<()> {
-        let counter = Arc::new(Counter::new(socket)?);
-        let mut quotas = self.quotas();
-        for ((account, root), quota) in &quotas.by_root {
-            quota.leave_to(&counter, account, root.clone());
-        }
-        quotas.elsewhere = Some(counter);
-        Ok(())
-    }
-
-    /// Counts for another process, which asks by this socket, until it has ended. Blocks.
-    pub(crate) fn count_for(&self, socket: UnixStream) -> io::Result<()> {
-        lend(socket, |account, root| {
-            let quota = self.quota(account, &root);
-            quota.begin_at(&root);
-            quota
-        })
-    }
-
-    fn quota(&self, account: &str, root: &Path) -> Arc<Quota> {
-        let mut quotas = self.quotas();
-        let Quotas { by_root, elsewhere } = &mut *quotas;
-        let key = (account.to_owned(), root.to_owned());
-        let quota = by_root.entry(key).or_insert_with(|| {
-            let quota = Arc::new(Quota::default());
-            if let Some(counter) = elsewhere {
-                quota.leave_to(counter, account, root.to_owned());
-            }
-            quota
-        });
-        Arc::clone(quota)
-    }
-
-    fn quotas(&self) -> MutexGuard<'_, Quotas> {
-        // A map is whole after every operation on it.
-        self.quotas.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
