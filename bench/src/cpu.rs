@@ -1,6 +1,6 @@
 //! What a process and all its descendants have used: CPU time, by the kernel's accounting, and memory.
 
-use std::{collections::HashMap, fs, io, path::Path, time::Duration};
+use std::{collections::HashMap, fs, io, time::Duration};
 
 use anyhow::{Context as _, Result};
 use rustix::process::Pid;
@@ -101,13 +101,17 @@ fn of_thread_of(pid: u32, tid: u32) -> Option<Duration> {
     ))
 }
 
+/// The processes of this machine.
+pub(crate) fn pids() -> Result<Vec<u32>> {
+    let entries = fs::read_dir("/proc").and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let entries = entries.context("cannot list /proc")?;
+    let pid = |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();
+    Ok(entries.into_iter().filter_map(pid).collect())
+}
+
 fn processes() -> Result<HashMap<u32, Process>> {
     let mut found = HashMap::new();
-    for entry in fs::read_dir(Path::new("/proc")).context("cannot list /proc")? {
-        let name = entry.context("cannot list /proc")?.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
-            continue;
-        };
+    for pid in pids()? {
         // It may have ended meanwhile.
         let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
             continue;

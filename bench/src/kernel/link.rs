@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
@@ -123,16 +123,8 @@ fn napi_threads(interface: &str) -> Result<BTreeSet<u32>> {
     // The kernel calls them napi/INTERFACE-ID (net/core/dev.c, napi_kthread_create).
     let name = format!("napi/{interface}-");
     let mut found = BTreeSet::new();
-    for entry in fs::read_dir(Path::new("/proc")).context("cannot list /proc")? {
-        let entry = entry.context("cannot list /proc")?;
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
-            continue;
-        };
-        let comm = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+    for pid in cpu::pids()? {
+        let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
         if comm.starts_with(&name) {
             found.insert(pid);
         }

@@ -6,6 +6,7 @@
 pub mod inspect;
 pub mod kernel;
 mod listeners;
+mod proc;
 
 use crate::channel::Channel;
 use crate::config::{Config, PortSet};

@@ -1,14 +1,14 @@
 //! Which programs a process holds, and which maps are theirs. That `/proc/PID/fdinfo` tells
 //! (kernel/bpf/syscall.c, `bpf_prog_show_fdinfo`), and the kernel.
 
-use std::{collections::HashSet, fs, path::Path};
+use std::{collections::HashSet, path::Path};
 
 use aya::{
     maps::MapInfo,
     programs::{ProgramInfo, loaded_programs},
 };
 
-use super::InspectError;
+use super::{super::proc, InspectError};
 
 /// Every process of this program's name, whatever it does.
 ///
@@ -18,27 +18,11 @@ use super::InspectError;
 pub fn processes() -> Result<Vec<u32>, InspectError> {
     /// As `/proc/PID/comm` has it.
     const PROGRAM: &str = "pinhole";
-    let path = Path::new("/proc");
-    let refused = |source| InspectError::Process {
-        path: path.to_owned(),
+    let pids = proc::pids().map_err(|source| InspectError::Process {
+        path: "/proc".into(),
         source,
-    };
-    let mut found = Vec::new();
-    for entry in fs::read_dir(path).map_err(refused)? {
-        let entry = entry.map_err(refused)?;
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
-            continue;
-        };
-        let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-        if name.trim() == PROGRAM {
-            found.push(pid);
-        }
-    }
-    Ok(found)
+    })?;
+    Ok(pids.filter(|&pid| proc::name(pid) == PROGRAM).collect())
 }
 
 /// The programs that a process holds.
@@ -47,15 +31,13 @@ pub(in crate::pinholes) struct Programs(Vec<ProgramInfo>);
 impl Programs {
     pub(in crate::pinholes) fn of(pid: u32) -> Result<Self, InspectError> {
         let path = Path::new("/proc").join(pid.to_string()).join("fdinfo");
-        let entries = fs::read_dir(&path).map_err(|source| InspectError::Process {
+        let descriptors = proc::fdinfo(&path).map_err(|source| InspectError::Process {
             path: path.clone(),
             source,
         })?;
-        let held: HashSet<u32> = entries
-            .flatten()
-            .filter_map(|entry| fs::read_to_string(entry.path()).ok())
-            .filter(|info| !info.contains("link_id:"))
-            .filter_map(|info| {
+        let held: HashSet<u32> = descriptors
+            .filter(|(_, info)| !info.contains("link_id:"))
+            .filter_map(|(_, info)| {
                 let id = info
                     .lines()
                     .find_map(|line| line.strip_prefix("prog_id:"))?;

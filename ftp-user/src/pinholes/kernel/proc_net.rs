@@ -5,8 +5,9 @@ use std::{
     collections::HashMap,
     fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::Path,
 };
+
+use crate::pinholes::proc;
 
 /// State of a socket, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,25 +47,15 @@ pub(super) fn sockets() -> Vec<TcpSocket> {
 /// read is left out.
 pub(super) fn holders() -> HashMap<u64, Vec<Process>> {
     let mut holders: HashMap<u64, Vec<Process>> = HashMap::new();
-    let Ok(processes) = fs::read_dir("/proc") else {
-        return holders;
-    };
-    for process in processes.flatten() {
-        let Some(pid) = process
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
+    for pid in proc::pids().into_iter().flatten() {
+        let Ok(inodes) = sockets_of_process(pid) else {
             continue;
         };
-        let Ok(inodes) = sockets_of(&process.path().join("fd")) else {
-            continue;
-        };
-        let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+        let name = proc::name(pid);
         for inode in inodes {
             let process = Process {
                 pid,
-                name: name.trim().to_owned(),
+                name: name.clone(),
             };
             holders.entry(inode).or_default().push(process);
         }
@@ -74,12 +65,8 @@ pub(super) fn holders() -> HashMap<u64, Vec<Process>> {
 
 /// The sockets among a process's descriptors, by inode.
 pub(super) fn sockets_of_process(pid: u32) -> io::Result<Vec<u64>> {
-    sockets_of(&Path::new("/proc").join(pid.to_string()).join("fd"))
-}
-
-fn sockets_of(descriptors: &Path) -> io::Result<Vec<u64>> {
     let mut inodes = Vec::new();
-    for descriptor in fs::read_dir(descriptors)?.flatten() {
+    for descriptor in fs::read_dir(format!("/proc/{pid}/fd"))?.flatten() {
         let Ok(target) = fs::read_link(descriptor.path()) else {
             continue;
         };

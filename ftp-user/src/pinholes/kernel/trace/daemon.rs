@@ -12,7 +12,7 @@ use ftp_ebpf::abi::{Ports, map};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::{super::object::ObjectError, TraceError};
-use crate::pinholes::inspect::Maps;
+use crate::pinholes::{inspect::Maps, proc};
 
 /// As the guard calls the threads that are inside a network namespace.
 const GUARD_THREAD: &str = "guard";
@@ -51,17 +51,11 @@ pub(super) fn words(data: MapData) -> Result<Vec<u64>, ObjectError> {
 pub(super) fn descriptor(pid: u32, map: u32) -> Result<u32, TraceError> {
     let path = Path::new("/proc").join(pid.to_string()).join("fdinfo");
     let wanted = format!("map_id:\t{map}");
-    for entry in entries(&path)? {
-        let info = fs::read_to_string(&entry);
-        let found = info.is_ok_and(|info| info.lines().any(|line| line == wanted));
-        let number = entry
-            .file_name()
-            .and_then(|name| name.to_str()?.parse().ok());
-        if let (true, Some(number)) = (found, number) {
-            return Ok(number);
-        }
-    }
-    Err(TraceError::NoDaemon(pid))
+    let mut descriptors =
+        proc::fdinfo(&path).map_err(|source| TraceError::Process { path, source })?;
+    let has = |(_, info): &(u32, String)| info.lines().any(|line| line == wanted);
+    let found = descriptors.find(has);
+    found.map_or(Err(TraceError::NoDaemon(pid)), |(number, _)| Ok(number))
 }
 
 /// The network namespaces that a daemon is in, by their inode numbers.
