@@ -2,6 +2,8 @@
 
 use super::{Server, noise};
 use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::fd::AsRawFd;
 
 #[test]
 fn files_arrive_as_they_are() {
@@ -16,6 +18,46 @@ fn files_arrive_as_they_are() {
         assert!(server.get("up") == bytes, "{size}");
     }
     client.expect("STAT", 211);
+}
+
+/// How many segments with data this end has got (tcp(7), `TCP_INFO`).
+fn segments(socket: &TcpStream) -> u32 {
+    // SAFETY: it is all numbers.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut length = size_of_val(&info) as libc::socklen_t;
+    // SAFETY: the socket is open, and the kernel writes `length` bytes at the most.
+    let got = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut length,
+        )
+    };
+    assert_eq!(got, 0);
+    info.tcpi_data_segs_in
+}
+
+#[test]
+fn a_small_download_is_told_of_at_once() {
+    let server = Server::start();
+    let bytes = noise(1000);
+    server.put("a", &bytes);
+    let mut client = server.alice();
+    let mut told_at_once = || {
+        let mut data = client.pasv();
+        let before = segments(client.control.get_ref().socket());
+        client.expect("RETR a", 150);
+        let mut got = Vec::new();
+        data.read_to_end(&mut got).unwrap();
+        assert_eq!(got, bytes);
+        assert_eq!(segments(&data), 1);
+        client.expect_reply(226);
+        segments(client.control.get_ref().socket()) - before == 1
+    };
+    // Not by a worker that has just waited for a disk, or that others are at.
+    assert!((0..1000).any(|_| told_at_once()));
 }
 
 #[test]
