@@ -81,7 +81,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// Runs a transfer. Returns its last reply; those before it are sent.
     pub(super) async fn transfer(&mut self, transfer: Transfer) -> Result<Reply, ControlError> {
         let monitor = Monitor::default();
-        let (socket, secure) = match self.open_data(&monitor).await {
+        let opened = match self.open_data(&monitor).await {
+            Ok(Ok(opened)) => {
+                // What moves at once, as small files do, is over before the client could do anything
+                // with this: both replies are one.
+                let opening = Reply::new(Code::OpeningData, transfer.opening);
+                self.control.hold(&opening);
+                match transfer.job.is_upload() {
+                    // The client waits for it.
+                    true => self.control.release().await.map(|()| Ok(opened)),
+                    false => Ok(Ok(opened)),
+                }
+            }
+            refused => refused,
+        };
+        let (socket, secure) = match opened {
             Ok(Ok(opened)) => opened,
             Ok(Err(refusal)) => {
                 transfer.job.put_away().await;
@@ -96,10 +110,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let presence = self.user().ok().and_then(|user| user.presence.as_deref());
         let rates = presence.and_then(|presence| transfer.job.rates(presence));
         let connection = DataConnection::new(socket, monitor.clone(), stall, rates);
-        // What moves at once, as small files do, is over before the client could do anything with
-        // this: both replies are one.
-        let opening = Reply::new(Code::OpeningData, transfer.opening);
-        self.control.hold(&opening);
 
         let started = Instant::now();
         let (mode, level) = (self.parameters.mode, self.parameters.deflate_level);

@@ -11,6 +11,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// Which way the bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,12 +104,11 @@ impl DataConnection {
             Direction::In => Interest::READABLE,
         };
         let ready = async {
-            let registered = tokio::net::TcpStream::from_std(self.link.socket.try_clone()?)?;
-            let look = || match self.link.is_ready(direction, Duration::ZERO)? {
-                true => Ok(()),
-                false => Err(io::ErrorKind::WouldBlock.into()),
-            };
-            registered.async_io(interest, look).await
+            let socket = Arc::clone(&self.link.socket);
+            // SAFETY: its descriptor is open for as long as it lives, and the same all the while.
+            let registered = unsafe { AsyncFd::register_with_interest(socket, interest) }?;
+            // Registered just now, it tells of how things are: nobody has to look again.
+            registered.ready(interest).await.map(drop)
         };
         tokio::select! {
             biased;

@@ -38,13 +38,21 @@ impl Job {
         }
     }
 
+    /// Whether the client sends.
+    pub(super) fn is_upload(&self) -> bool {
+        match self {
+            Job::Receive(..) => true,
+            Job::Bytes(_) | Job::File(..) | Job::Ascii(_) | Job::Listing(_) | Job::Deflated(_) => {
+                false
+            }
+        }
+    }
+
     /// The rates of the session that it has to keep to.
     pub(super) fn rates(&self, presence: &Presence) -> Option<Arc<Rates>> {
-        match self {
-            Job::Receive(..) => presence.upload.clone(),
-            Job::Bytes(_) | Job::File(..) | Job::Ascii(_) | Job::Listing(_) | Job::Deflated(_) => {
-                presence.download.clone()
-            }
+        match self.is_upload() {
+            true => presence.upload.clone(),
+            false => presence.download.clone(),
         }
     }
 
