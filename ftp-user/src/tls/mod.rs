@@ -21,8 +21,8 @@ pub use validity::Validity;
 use crate::config::{self, VirtualHost};
 use load::Loaded;
 use memory::{Memory, Staged};
-use rustls::server::NoServerSessionStorage;
-use rustls::{HandshakeKind, ServerConfig, ServerConnection};
+use rustls::server::{NoServerSessionStorage, UnbufferedServerConnection};
+use rustls::{HandshakeKind, ServerConfig};
 use shown::{Certificates, Shown};
 use std::path::Path;
 use std::sync::Arc;
@@ -115,8 +115,9 @@ impl SessionTls {
         let mut config = self.tls.data.clone();
         config.session_storage = Arc::clone(&staged) as _;
         self.show(&mut config, host);
-        let connection = Box::new(ServerConnection::new(Arc::new(config))?);
-        Ok(DataTls { connection, staged })
+        let connection = Box::new(UnbufferedServerConnection::new(Arc::new(config))?);
+        let bond = Bond(staged);
+        Ok(DataTls { connection, bond })
     }
 
     fn show(&self, config: &mut ServerConfig, host: Option<&str>) {
@@ -131,21 +132,25 @@ impl SessionTls {
 }
 
 /// One data connection's TLS, before its handshake.
-#[derive(Debug)]
 pub struct DataTls {
     /// The server's side of it.
-    pub connection: Box<ServerConnection>,
-    staged: Arc<Staged>,
+    pub connection: Box<UnbufferedServerConnection>,
+    /// What ties it to its control connection.
+    pub bond: Bond,
 }
 
-impl DataTls {
-    /// After the handshake: did it resume a session of this control connection? Then what it left
-    /// behind may be resumed as well. What a stranger's handshake left never can be.
-    pub fn is_bound(&self) -> bool {
-        let bound = self.connection.handshake_kind() == Some(HandshakeKind::Resumed);
-        if bound {
-            self.staged.keep();
+/// What ties a data connection to its control connection: the sessions that it may resume, and what
+/// it leaves behind itself.
+pub struct Bond(Arc<Staged>);
+
+impl Bond {
+    /// Whether the handshake resumed a session of this control connection. Then what it left behind
+    /// may be resumed as well. What a stranger's handshake left never can be.
+    pub fn holds(&self, handshake: Option<HandshakeKind>) -> bool {
+        let holds = handshake == Some(HandshakeKind::Resumed);
+        if holds {
+            self.0.keep();
         }
-        bound
+        holds
     }
 }

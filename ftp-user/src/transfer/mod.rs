@@ -25,6 +25,8 @@ pub use monitor::Monitor;
 pub use produce::{AsciiFile, Produce};
 pub use rates::{Bucket, Rates};
 pub use receive::receive_file;
-pub use secure::{handshake, receive_secured, send_bytes_secured, send_file_secured, send_secured};
+pub use secure::{
+    Secured, handshake, receive_secured, send_bytes_secured, send_file_secured, send_secured,
+};
 pub use send::{send_bytes, send_file, send_produced};
 pub use store::Received;

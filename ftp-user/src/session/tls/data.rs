@@ -8,10 +8,9 @@ use crate::proto::command::Protection;
 use crate::proto::{Code, Reply};
 use crate::tls::DataTls;
 use crate::transfer::{
-    DataConnection, TransferError, handshake, receive_secured, send_bytes_secured,
+    DataConnection, Secured, TransferError, handshake, receive_secured, send_bytes_secured,
     send_file_secured, send_secured,
 };
-use rustls::ServerConnection;
 
 /// A data connection's TLS, and whose it has to be.
 pub(in crate::session) struct Secure {
@@ -61,24 +60,24 @@ impl<S> Session<S> {
 pub(in crate::session) async fn begin(
     connection: &DataConnection,
     secure: Secure,
-) -> Result<Box<ServerConnection>, TransferError> {
-    let Secure { mut tls, binding } = secure;
-    tls.connection = handshake(connection, tls.connection).await?;
-    match (tls.is_bound(), binding) {
+) -> Result<Secured, TransferError> {
+    let Secure { tls, binding } = secure;
+    let secured = handshake(connection, tls.connection).await?;
+    match (tls.bond.holds(secured.handshake_kind()), binding) {
         (true, _) | (false, Binding::Off) => {}
         (false, Binding::Prefer) => {
             tracing::info!("a data connection did not resume its control connection's TLS session");
         }
         (false, Binding::Require) => return Err(TransferError::NotResumed),
     }
-    Ok(tls.connection)
+    Ok(secured)
 }
 
 /// Moves a job's bytes inside TLS.
 pub(in crate::session) async fn carry(
     connection: &DataConnection,
     job: Job,
-    tls: Box<ServerConnection>,
+    tls: Secured,
 ) -> Result<(), TransferError> {
     match job {
         Job::Bytes(bytes) => send_bytes_secured(connection, tls, bytes).await,

@@ -4,26 +4,21 @@ use super::super::connection::{DataConnection, Direction, Link};
 use super::super::error::TransferError;
 use super::super::produce::{FileBytes, PRODUCE_CHUNK, Produce, Ready};
 use super::super::step::{Job, Moved, run};
-use super::moved;
-use rustls::ServerConnection;
+use super::Secured;
 use std::fs::File;
-use std::io::Write;
 use std::ops::Range;
 
 /// Sends what a producer makes, and says that this is all.
 pub async fn send_secured(
     connection: &DataConnection,
-    mut tls: Box<ServerConnection>,
+    tls: Secured,
     producer: impl Produce,
 ) -> Result<(), TransferError> {
-    // What waits for the socket is bounded by what is made between two writes.
-    tls.set_buffer_limit(None);
     let job = Send {
         tls,
         producer,
         more: true,
         plain: Vec::new(),
-        closed: false,
     };
     run(connection, job).await.map(drop)
 }
@@ -31,7 +26,7 @@ pub async fn send_secured(
 /// Sends a file's bytes as they are.
 pub async fn send_file_secured(
     connection: &DataConnection,
-    tls: Box<ServerConnection>,
+    tls: Secured,
     file: File,
     range: Range<u64>,
 ) -> Result<(), TransferError> {
@@ -41,18 +36,36 @@ pub async fn send_file_secured(
 /// Sends bytes that are at hand.
 pub async fn send_bytes_secured(
     connection: &DataConnection,
-    tls: Box<ServerConnection>,
+    tls: Secured,
     bytes: Vec<u8>,
 ) -> Result<(), TransferError> {
     send_secured(connection, tls, Ready(bytes)).await
 }
 
 struct Send<P> {
-    tls: Box<ServerConnection>,
+    tls: Secured,
     producer: P,
     more: bool,
     plain: Vec<u8>,
-    closed: bool,
+}
+
+impl<P: Produce> Send<P> {
+    /// Makes records of the next bytes; none, where the producer skips some.
+    fn make(&mut self, link: &Link) -> Result<(), TransferError> {
+        self.plain.clear();
+        while self.more && self.plain.len() < PRODUCE_CHUNK / 2 {
+            self.more = self.producer.produce(&mut self.plain)?;
+            if self.plain.is_empty() {
+                break;
+            }
+        }
+        self.tls.encrypt(&self.plain)?;
+        link.monitor.add(self.plain.len());
+        match self.more {
+            true => Ok(()),
+            false => self.tls.end(),
+        }
+    }
 }
 
 impl<P: Produce> Job for Send<P> {
@@ -66,27 +79,13 @@ impl<P: Produce> Job for Send<P> {
 
     // What is produced in one go is little, or computes.
     fn attempt(&mut self, link: &Link, _most: usize) -> Result<Moved, TransferError> {
-        if self.tls.wants_write() {
-            return moved(self.tls.write_tls(&mut &*link.socket));
+        if self.tls.unsent() > 0 {
+            return self.tls.write(link);
         }
-        if self.closed {
+        if !self.more {
             return Ok(Moved::End);
         }
-        self.plain.clear();
-        while self.more && self.plain.len() < PRODUCE_CHUNK / 2 {
-            self.more = self.producer.produce(&mut self.plain)?;
-            if self.plain.is_empty() && self.more {
-                // A producer that skips: the step looks at its time and at aborts.
-                return Ok(Moved::Some(0));
-            }
-        }
-        let made = self.tls.writer().write_all(&self.plain);
-        made.map_err(TransferError::Connection)?;
-        link.monitor.add(self.plain.len());
-        if !self.more {
-            self.tls.send_close_notify();
-            self.closed = true;
-        }
+        self.make(link)?;
         Ok(Moved::Some(0))
     }
 }
