@@ -19,11 +19,10 @@ use crate::proto::{Code, Command, Reply, parse};
 use crate::transfer::{DataConnection, Monitor};
 use crate::vfs::VirtualPath;
 use crate::xferlog::{Direction, Record};
-use std::future::poll_fn;
+use std::future::ready;
 use std::net::TcpStream;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -245,8 +244,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             };
             tokio::time::sleep_until(by).await;
         });
-        if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
-            return Ok(Watched::Done(done));
+        tokio::select! {
+            biased;
+            done = &mut work => return Ok(Watched::Done(done)),
+            () = ready(()) => {}
         }
         let ended = loop {
             if let Err(lost) = self.control.release().await {
