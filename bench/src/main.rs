@@ -8,6 +8,7 @@ mod files;
 mod kernel;
 mod machine;
 mod nftables;
+mod progress;
 mod render;
 mod report;
 mod row;
@@ -21,15 +22,15 @@ use std::{
     io::BufWriter,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
     machine::Machine,
+    progress::Progress,
     report::Report,
     row::Sample,
     scenario::{Bench, Scenario},
@@ -202,40 +203,21 @@ fn choose<'a>(all: &'a [Box<dyn Scenario>], names: &[String]) -> Result<Vec<&'a 
     names.iter().map(find).collect()
 }
 
-/// Runs the rounds under a progress bar with the time left; no other begins once the longest time is over.
+/// Runs the rounds, and shows how far they are.
 fn measure(
     name: &str,
     rounds: u32,
     longest: Option<Duration>,
     mut round: impl FnMut(u32) -> Result<Vec<Sample>>,
 ) -> Result<Vec<Vec<Sample>>> {
-    let bar = ProgressBar::new(u64::from(rounds));
-    if let Ok(style) =
-        ProgressStyle::with_template("{prefix:>12}  {bar:30} round {pos} of {len}, {eta} left")
-    {
-        bar.set_style(style);
-    }
-    bar.set_prefix(name.to_owned());
-    bar.enable_steady_tick(Duration::from_millis(200));
+    let progress = Progress::of(name, rounds, longest);
     let mut samples = Vec::new();
-    let began = Instant::now();
-    for number in 0..rounds {
-        if longest.is_some_and(|longest| number > 0 && began.elapsed() > longest) {
-            break;
-        }
+    for number in (0..rounds).take_while(|done| progress.has_time(*done)) {
         samples.push(
             round(number).with_context(|| format!("{name}, round {} of {rounds}", number + 1))?,
         );
-        bar.inc(1);
-        if bar.is_hidden() {
-            eprintln!(
-                "{name:>12}  round {} of {rounds}, {} s left",
-                number + 1,
-                bar.eta().as_secs()
-            );
-        }
+        progress.done(number + 1);
     }
-    bar.finish_and_clear();
     Ok(samples)
 }
 
