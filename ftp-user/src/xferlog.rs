@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 /// The log that is written to, if any. Lasts longer than the settings that name it, so that every
 /// session writes to the newest file.
 #[derive(Debug, Default)]
-pub struct Xferlog(Mutex<Option<File>>);
+pub struct Xferlog(Mutex<Option<Arc<File>>>);
 
 /// Why there is no transfer log.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +74,7 @@ impl Xferlog {
 
     /// From now on this file is written to.
     pub fn set(&self, file: Option<File>) {
-        *self.lock() = file;
+        *self.lock() = file.map(Arc::new);
     }
 
     /// Whether records are wanted at all.
@@ -82,18 +82,18 @@ impl Xferlog {
         self.lock().is_some()
     }
 
-    /// Adds a line. Blocks as long as the disk does.
+    /// Adds a line. Blocks as long as the disk does, and nobody else with it.
     pub fn write(&self, record: &Record) {
         let line = record.line(OffsetDateTime::now_utc());
-        let mut file = self.lock();
-        // In one write, so that lines of several processes do not mix.
-        let written = file.as_mut().map(|file| file.write_all(&line));
+        let file = self.lock().clone();
+        // In one write, so that lines of several threads and processes do not mix.
+        let written = file.map(|file| (&*file).write_all(&line));
         if let Some(Err(error)) = written {
             tracing::error!(%error, "cannot write to the transfer log");
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<File>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<File>>> {
         // A file is there or not, whatever a holder of the lock ran into.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -135,18 +135,23 @@ impl Record {
 }
 
 /// Fields are words, and a line is a record: blanks and control characters become underscores, as
-/// wu-ftpd has it.
+/// wu-ftpd has it; those of the upper half too, which terminals obey as well.
 fn push_word(line: &mut Vec<u8>, word: &[u8]) {
-    let plain = |&byte: &u8| match byte {
-        0..=b' ' | 0x7f => b'_',
-        other => other,
-    };
-    line.extend(word.iter().map(plain));
+    for chunk in word.utf8_chunks() {
+        let plain = |c: char| if c.is_control() || c == ' ' { '_' } else { c };
+        let valid: String = chunk.valid().chars().map(plain).collect();
+        line.extend_from_slice(valid.as_bytes());
+        let plain = |&byte: &u8| if (0x80..=0x9f).contains(&byte) { b'_' } else { byte };
+        line.extend(chunk.invalid().iter().map(plain));
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read as _;
+    use std::os::fd::OwnedFd;
+    use std::thread;
 
     fn record() -> Record {
         Record {
@@ -181,6 +186,46 @@ mod tests {
         let line = String::from_utf8(other.line(at)).unwrap();
         assert!(line.contains(" 1 192.0.2.1 "), "{line}");
         assert!(line.ends_with(" a _ i a alice_smith ftp 0 * i\n"), "{line}");
+    }
+
+    #[test]
+    fn no_control_character_of_either_half_gets_through() {
+        for (word, written) in [
+            ("a\u{9b}2Jb".as_bytes(), "a_2Jb".as_bytes()),
+            (b"a\x9b2Jb", b"a_2Jb"),
+            (b"\x7f\t\r", b"___"),
+            // Names in UTF-8 and in Latin-1 stay.
+            ("Gr\u{fc}\u{df}e".as_bytes(), "Gr\u{fc}\u{df}e".as_bytes()),
+            (b"Gr\xfc\xdfe", b"Gr\xfc\xdfe"),
+        ] {
+            let mut line = Vec::new();
+            push_word(&mut line, word);
+            assert_eq!(line, written);
+        }
+    }
+
+    /// A pipe that is full stands for a disk that hangs.
+    #[test]
+    fn whoever_does_not_write_does_not_wait_for_the_disk() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let log = Arc::new(Xferlog::default());
+        log.set(Some(OwnedFd::from(writer).into()));
+        let long = Record {
+            path: vec![b'x'; 1 << 20],
+            ..record()
+        };
+        let writing = thread::spawn({
+            let log = Arc::clone(&log);
+            move || log.write(&long)
+        });
+        // Some of it has come: it is in the middle of the write.
+        let mut some = [0; 16];
+        reader.read_exact(&mut some).unwrap();
+        assert!(log.is_on());
+        log.set(None);
+        assert!(!log.is_on());
+        io::copy(&mut reader, &mut io::sink()).unwrap();
+        writing.join().unwrap();
     }
 
     #[test]
