@@ -22,6 +22,7 @@ use sessions::{Sessions, report};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -130,9 +131,7 @@ pub async fn serve(
         if let Err(error) = remains::tell(remains, &shared, &sessions.admission) {
             tracing::error!(%error, "sessions that are left here count in this process only");
         }
-        if let Err(error) = shared.activity.quotas.leave(quotas) {
-            tracing::error!(%error, "quotas are counted here and in the other process");
-        }
+        leave_quotas(quotas, &shared).await;
         // Who asked has gone only if the process ends.
         let _ = reply.send(sessions.next_id);
         tracing::info!(
@@ -152,6 +151,26 @@ pub async fn serve(
     stop_sessions.send_replace(Stop::By(by));
     sessions.drain(by).await;
     Ok(())
+}
+
+/// Has the other process count quotas. Changes that are under way count here, so they are waited for,
+/// but not for as long as a disk that hangs: nobody accepts meanwhile.
+async fn leave_quotas(quotas: UnixStream, shared: &Arc<Shared>) {
+    const LONGEST: Duration = Duration::from_secs(2);
+
+    let shared = Arc::clone(shared);
+    let leave = tokio::task::spawn_blocking(move || shared.activity.quotas.leave(quotas));
+    match tokio::time::timeout(LONGEST, leave).await {
+        Ok(Ok(Ok(()))) => {}
+        Ok(Ok(Err(error))) => {
+            tracing::error!(%error, "quotas are counted here and in the other process");
+        }
+        Ok(Err(error)) => {
+            tracing::error!(%error, "quotas are counted here and in the other process");
+        }
+        Err(_) => tracing::warn!("a change to an account's files takes long; until it is over, its \
+            quota is counted here and in the other process"),
+    }
 }
 
 /// Counts quotas for the process before, on a thread of its own.

@@ -15,6 +15,7 @@ use std::fs::File;
 use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -57,6 +58,9 @@ pub struct Usage {
 pub struct Quota {
     state: Mutex<State>,
     counted: Condvar,
+    /// The disk may have changed in ways that are not known here. Apart from the state, which is held
+    /// for as long as a disk takes.
+    stale: AtomicBool,
     /// Set while the state is held.
     elsewhere: OnceLock<Elsewhere>,
 }
@@ -75,8 +79,6 @@ enum State {
 #[derive(Debug)]
 struct Account {
     since: Instant,
-    /// The disk may have changed in ways that are not known here.
-    stale: bool,
     bytes: u64,
     files: u64,
     /// Files that are being written, with the bytes that are counted for each by now.
@@ -100,9 +102,11 @@ impl Quota {
             State::Counting => return,
             // What is being written is known here only.
             State::Known(known) if !known.writing.is_empty() => return,
-            State::Known(known) if !known.stale && known.since.elapsed() < RECOUNT => return,
+            State::Known(known) if !self.is_stale() && known.since.elapsed() < RECOUNT => return,
             State::Unknown | State::Known(_) => *state = State::Counting,
         }
+        // Before the count: what makes it stale from here on has it taken again.
+        self.stale.store(false, Ordering::Relaxed);
         drop(state);
         let counting = Counting(Arc::clone(self));
         let (root, credentials) = (Arc::clone(root), credentials.clone());
@@ -122,7 +126,12 @@ impl Quota {
         }
     }
 
-    /// From here on another process counts what `account` has beneath `root`; that is asked.
+    fn is_stale(&self) -> bool {
+        self.stale.load(Ordering::Relaxed)
+    }
+
+    /// From here on another process counts what `account` has beneath `root`; that is asked. Blocks
+    /// until a change that is under way is over.
     pub fn leave_to(&self, counter: &Arc<Counter>, account: &str, root: PathBuf) {
         let elsewhere = Elsewhere {
             account: account.to_owned(),
@@ -136,9 +145,7 @@ impl Quota {
 
     /// Has the next session that begins count again: another process may have made changes.
     pub fn expire(&self) {
-        if let State::Known(known) = &mut *self.lock() {
-            known.stale = true;
-        }
+        self.stale.store(true, Ordering::Relaxed);
     }
 
     /// What is counted, for changes that nobody else of the account makes meanwhile. Waits for a
@@ -201,7 +208,6 @@ impl Counting {
                 );
                 *self.0.lock() = State::Known(Account {
                     since: started,
-                    stale: false,
                     bytes,
                     files,
                     writing: HashMap::new(),
@@ -233,7 +239,6 @@ impl State {
         };
         *self = State::Known(Account {
             since: Instant::now(),
-            stale: false,
             bytes,
             files,
             writing,

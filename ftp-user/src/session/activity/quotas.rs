@@ -42,14 +42,18 @@ impl Quotas {
         }
     }
 
-    /// From here on another process counts, which is asked by this socket.
+    /// From here on another process counts, which is asked by this socket. Blocks until all changes
+    /// that are under way are over, and holds up nobody meanwhile.
     pub(crate) fn leave(&self, socket: UnixStream) -> io::Result<()> {
         let counter = Arc::new(Counter::new(socket)?);
-        let mut counted = self.lock();
-        for ((account, root), quota) in &counted.by_root {
-            quota.leave_to(&counter, account, root.clone());
+        let known = {
+            let mut counted = self.lock();
+            counted.elsewhere = Some(Arc::clone(&counter));
+            counted.by_root.clone()
+        };
+        for ((account, root), quota) in known {
+            quota.leave_to(&counter, &account, root);
         }
-        counted.elsewhere = Some(counter);
         Ok(())
     }
 

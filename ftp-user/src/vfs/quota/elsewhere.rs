@@ -4,6 +4,7 @@
 //! One line of JSON a message, over a pair of sockets; blocking, like the changes themselves.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -70,7 +71,10 @@ impl Elsewhere {
             Ok(Some(Answer::Refused(errno))) => Err(Errno::from_raw_os_error(errno)),
             Ok(None) => Err(Errno::IO),
             Err(error) => {
-                tracing::error!(%error, "cannot ask the process that counts quotas");
+                tracing::error!(%error, "cannot ask the process that counts quotas; it is asked no \
+                    more");
+                // Its answer may still come, and would be taken for the next account's figures.
+                let _ = turn.0.get_ref().shutdown(Shutdown::Both);
                 Err(Errno::IO)
             }
         }

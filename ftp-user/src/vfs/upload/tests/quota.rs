@@ -65,7 +65,10 @@ fn what_another_process_has_stored_is_counted_when_that_is_told() {
     let again = || Tree::open(site.dir.path(), None, Some(Arc::new(rules.clone()))).unwrap();
     drop(again());
     assert_eq!(counted.counted(), (30, 1), "counted for nothing");
+    // A change that takes long, for a disk that hangs, holds up nobody who says so.
+    let change = counted.ledger(QuotaLimits::default()).unwrap();
     counted.expire();
+    drop(change);
     drop(again());
     assert_eq!(site.counted(), (80, 2));
 }
@@ -110,6 +113,21 @@ fn two_processes_keep_to_one_quota() {
     assert_eq!(site.counted(), (95, 3));
     drop((site, counter));
     serving.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_process_that_answers_wrong_is_asked_no_more() {
+    let site = Site::with_quota(100, 10);
+    let (asks, mut answers) = std::os::unix::net::UnixStream::pair().unwrap();
+    let counter = Arc::new(crate::vfs::Counter::new(asks).unwrap());
+    let left = site.quota.as_ref().unwrap();
+    left.leave_to(&counter, "alice", "/there".into());
+    // What comes after that may be the answer to another question.
+    let late = b"nonsense\n{\"Figures\":{\"bytes\":0,\"files\":0}}\n";
+    io::Write::write_all(&mut answers, late).unwrap();
+    for _ in 0..2 {
+        assert!(site.put("file", Write::Truncate, 1).is_err());
+    }
 }
 
 #[test]
