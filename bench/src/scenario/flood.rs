@@ -29,6 +29,9 @@ use crate::{
     server::PASSIVE_PORTS,
 };
 
+/// Packets per second where it is asked what each costs.
+const PACE: u32 = 1_000_000;
+
 /// Pinholes that wait in the open set, each on a port of its own.
 const OPEN: u16 = 1_024;
 
@@ -42,17 +45,19 @@ impl Scenario for FloodScenario {
 
     fn method(&self) -> &'static str {
         "Two network namespaces and a veth pair, made anew for each subject. The sender is an XDP program that the\n\
-         kernel runs over live frames (BPF_PROG_TEST_RUN) on the first core, as fast as it can: 54 bytes of TCP over\n\
+         kernel runs over live frames (BPF_PROG_TEST_RUN) on the first core: 54 bytes of TCP over\n\
          IPv4, right checksums, 16,384 sources outside of the network, 16,384 source ports, destination ports at\n\
          random in the passive range. The receiver's NAPI is a kernel thread (threaded) on the last core; GRO is\n\
-         on. `per packet`: CPU time of that thread (/proc/TID/schedstat) per packet that the interface received,\n\
-         over a window that begins when the flood has run for a while; what the ring between the two could not take\n\
-         is not received and not counted. Where the receiver is faster than the sender, the thread's wake-ups are\n\
-         in the figure, as is all that veth does around the program.\n\
-         `in program`: of XDP and tcx programs the\n\
-         kernel's own count of time per run (BPF_ENABLE_STATS), in a second window; the counting is in it, which bare\n\
-         XDP_DROP shows. `received`: packets per second in the first window: a lower bound where the sender is the\n\
-         limit.\n\
+         on. Floods are of two kinds. One of a million packets a second, paced inside the sender's program, which all\n\
+         but the open range with connection tracking and a rule per hole keep up with: `per packet` is the CPU time of\n\
+         the receiving thread (/proc/TID/schedstat) per packet that the interface received, over a window that begins\n\
+         when the flood has run for a while; the thread's wake-ups are in it, as is all that veth does around the\n\
+         program. `in program`, in a second window: of XDP and tcx programs the kernel's own count of time per run\n\
+         (BPF_ENABLE_STATS); the counting is in it, which bare XDP_DROP shows. The other flood is as fast as the\n\
+         sender can, for `received`: packets per second, a lower bound where the sender is the limit. What a packet\n\
+         costs is not taken there: sender and receiver then fight for the cache lines of the ring between them and of\n\
+         the pages that go back, the more the faster the sender is, which no card does. What the ring could not take is\n\
+         not received and not counted.\n\
          The RSTs of an open range are dropped at the sender's end by XDP on the first core.\n\
          SYN, closed: nothing waits. ACK, closed: the same with ACK, no connection. SYN, open set: destinations are\n\
          1,024 ports, on almost each of which a pinhole waits for a client that is not the source.\n\
@@ -163,38 +168,35 @@ impl Subjects<'_> {
             std::net::IpAddr::V4(address) => address,
             std::net::IpAddr::V6(_) => return Err(anyhow!("the lab's IPv4 address is none")),
         };
-        let flood = Flood {
-            flags: case.flags,
-            to: server,
-            first_port: case.range.first,
-            ports: case.range.count,
-            rate: None,
-        };
         let (from, to) = lab.client_wire()?.macs();
-        let generator = Generator::load(flood, client_interface, from, to)?;
+        let generator = |rate| {
+            let flood = Flood {
+                flags: case.flags,
+                to: server,
+                first_port: case.range.first,
+                ports: case.range.count,
+                rate,
+            };
+            Generator::load(flood, client_interface, from, to)
+        };
         let window = if self.bench.quick() { 300 } else { 1_000 };
         let window = Duration::from_millis(window);
-        let measured = lab
-            .client
-            .run(|| flood_for(&generator, &receiver, &locked, near, window))??;
-        let Measured {
-            packets,
-            cost,
-            span,
-            in_program,
-        } = measured;
-        ensure!(packets > 0, "not one packet was received");
+        let (paced, flat_out) = (generator(Some(PACE))?, generator(None)?);
+        let (cost, in_program, rate) = lab.client.run(|| {
+            let (packets, cost, in_program) = paced.during(near, || {
+                let Received { packets, cost, .. } = receive(&receiver, window)?;
+                Ok((packets, cost, in_programs(&locked, window)?))
+            })?;
+            ensure!(packets > 0, "not one packet was received");
+            let cost = cost.as_nanos() as f64 / packets as f64;
+            let most = flat_out.during(near, || receive(&receiver, window))?;
+            let rate = most.packets as f64 / most.span.as_secs_f64() / 1e6;
+            Ok((cost, in_program, rate))
+        })??;
         drop((locked, waiting, echo));
-        let (name, nanoseconds) = (lock.name(), cost.as_nanos() as f64);
-        let rate = packets as f64 / span.as_secs_f64() / 1e6;
+        let name = lock.name();
         let mut samples = vec![
-            Sample::new(
-                case.name,
-                name,
-                "per packet",
-                "ns",
-                nanoseconds / packets as f64,
-            ),
+            Sample::new(case.name, name, "per packet", "ns", cost),
             Sample::new(case.name, name, "received", "M/s", rate),
         ];
         if let Some(time) = in_program {
@@ -220,41 +222,34 @@ fn wait_for_clients(lab: &Lab, count: u16) -> Result<Vec<Client>> {
 }
 
 /// What was received in the middle of a flood.
-struct Measured {
+struct Received {
     packets: u64,
     /// Of the receiving thread.
     cost: Duration,
     span: Duration,
-    /// Of one run of the lock's program, where it is one that the kernel counts.
-    in_program: Option<Duration>,
 }
 
-/// Floods on a core for a while and looks at what is received; then, with the kernel counting, at the programs.
-fn flood_for(
-    generator: &Generator,
-    receiver: &Receiver,
-    locked: &Applied,
-    core: usize,
-    window: Duration,
-) -> Result<Measured> {
-    let measure = || {
-        thread::sleep(Duration::from_millis(100));
-        let (began, first) = (Instant::now(), receiver.look()?);
-        thread::sleep(window);
-        let (span, last) = (began.elapsed(), receiver.look()?);
-        let mut in_program = None;
-        if locked.runs()?.is_some() {
-            let _counted = statistics::count()?;
-            let before = locked.runs()?.unwrap_or_default();
-            thread::sleep(window);
-            in_program = locked.runs()?.and_then(|after| after.since(before));
-        }
-        Ok(Measured {
-            packets: last.0 - first.0,
-            cost: last.1.saturating_sub(first.1),
-            span,
-            in_program,
-        })
-    };
-    generator.during(core, measure)
+/// Looks at what is received while a flood is under way.
+fn receive(receiver: &Receiver, window: Duration) -> Result<Received> {
+    thread::sleep(Duration::from_millis(100));
+    let (began, first) = (Instant::now(), receiver.look()?);
+    thread::sleep(window);
+    let (span, last) = (began.elapsed(), receiver.look()?);
+    Ok(Received {
+        packets: last.0 - first.0,
+        cost: last.1.saturating_sub(first.1),
+        span,
+    })
+}
+
+/// How long a run of the lock's program takes while a flood is under way, where it is one that the kernel
+/// counts.
+fn in_programs(locked: &Applied, window: Duration) -> Result<Option<Duration>> {
+    if locked.runs()?.is_none() {
+        return Ok(None);
+    }
+    let _counted = statistics::count()?;
+    let before = locked.runs()?.unwrap_or_default();
+    thread::sleep(window);
+    Ok(locked.runs()?.and_then(|after| after.since(before)))
 }
