@@ -20,6 +20,7 @@ const IPPROTO_MPTCP: u16 = 262;
 /// Socket states (include/net/tcp_states.h).
 const TCP_ESTABLISHED: i32 = 1;
 const TCP_SYN_RECV: i32 = 3;
+const TCP_CLOSE: i32 = 7;
 const TCP_CLOSE_WAIT: i32 = 8;
 const TCP_LISTEN: i32 = 10;
 
@@ -108,13 +109,16 @@ pub(crate) fn guard_state(ctx: TracePointContext) -> u32 {
         return 0;
     }
     let address = Address(field!(ctx, local));
-    if new == TCP_LISTEN {
-        data_ports::listening(socket, &Listener { address, port });
-    } else if old == TCP_LISTEN {
-        let port = port.into();
-        data_ports::closed(socket, DataPort { address, port });
-    } else if old == TCP_SYN_RECV && new == TCP_ESTABLISHED {
-        data_ports::accepted(socket, &tuple_of(&ctx));
+    match (old, new) {
+        (_, TCP_LISTEN) => data_ports::listening(socket, &Listener { address, port }),
+        // Not a connection that comes: each is a copy of its listener, and goes from LISTEN to
+        // SYN-RECV (net/ipv4/inet_connection_sock.c, inet_csk_clone_lock).
+        (TCP_LISTEN, TCP_CLOSE) => {
+            let port = port.into();
+            data_ports::closed(socket, DataPort { address, port });
+        }
+        (TCP_SYN_RECV, TCP_ESTABLISHED) => data_ports::accepted(socket, &tuple_of(&ctx)),
+        _ => {}
     }
     0
 }

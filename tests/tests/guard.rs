@@ -10,7 +10,7 @@ use ftp_tests::{
     control::{self, Control},
     daemon::{self, Daemon},
     files,
-    guarded::{FIRST, Scene},
+    guarded::{FIRST, Scene, guard_in, syn},
     lab::{self, Family, Lab},
     need_root,
     peer::{self, Brand, PASSWORD, Setup},
@@ -154,4 +154,44 @@ fn from_before(brand: Brand) -> Result<()> {
         Ok((!controls.older).then_some(()))
     })?;
     guard.stop()
+}
+
+/// Outside of the range nothing but its pinhole's record keeps such a port shut.
+#[test]
+fn a_listener_from_before_is_guarded_until_it_closes() -> Result<()> {
+    need_root!();
+    for (family, command) in [
+        (Family::V4, "LISTEN 30000"),
+        (Family::V4, "ALL 30000"),
+        (Family::V6, "ALL 30000"),
+    ] {
+        until_it_closes(family, command).with_context(|| format!("{family:?}, {command}"))?;
+    }
+    Ok(())
+}
+
+fn until_it_closes(family: Family, command: &str) -> Result<()> {
+    let (lab, root) = (Lab::new()?, peer::folder()?);
+    let _server =
+        Brand::Scripted.start(&Setup::new(&lab.server, root.path(), (FIRST, FIRST + 15)))?;
+    let (client, server) = (lab::client_address(family, 0), control_address(family));
+    let mut session = Control::open(&lab.client, client, server)?;
+    session.expect(command, 200)?;
+    let _guard = guard_in(&lab.server, &["--interface", "s0"])?;
+    let (wire, hole) = (lab.client_wire()?, server_end(family, FIRST));
+    ensure!(syn(&wire, 1, hole)? == Answer::Nothing, "never guarded");
+    session.send(b"SERVE\r\n")?;
+    let mut received = String::new();
+    session.data(hole)?.read_to_string(&mut received)?;
+    ensure!(received == "data", "{received:?}");
+    session.expect_reply(200)?;
+    let answer = syn(&wire, 1, hole)?;
+    ensure!(
+        answer == Answer::Nothing,
+        "its first connection opened it to strangers: {answer:?}"
+    );
+    session.expect("CLOSE", 200)?;
+    wait::poll_within(wait::SOON, "the port is nobody's", || {
+        Ok(syn(&wire, 1, hole)?.is_reset().then_some(()))
+    })
 }

@@ -68,7 +68,7 @@ pub struct Data {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DataPort {
-    /// The address that it is bound to; zero for all.
+    /// The address that it is bound to; for all, that of its family: `::`, or 0.0.0.0 mapped.
     pub address: Address,
     /// Host byte order.
     pub port: u32,

@@ -1,6 +1,7 @@
 """PORT [MPTCP]: one session after the other, each doing to its data ports what its client asks for.
 
 LISTEN PORT   listens on the control connection's address
+ALL PORT      listens on all addresses
 MPTCP PORT    the same for Multipath TCP
 TWICE PORT    two sockets with one address and port: the second's listen(2) must fail
 FORK          leaves the listener to a child, which serves one connection
@@ -42,6 +43,9 @@ def session(control):
         word, _, argument = line.strip().partition(" ")
         if word in ("LISTEN", "MPTCP"):
             listener = bound(address, int(argument), family, MPTCP if word == "MPTCP" else 0)
+            listener.listen(5)
+        elif word == "ALL":
+            listener = bound("", int(argument), family)
             listener.listen(5)
         elif word == "TWICE":
             listener, second = (bound(address, int(argument), family) for _ in range(2))

@@ -8,7 +8,7 @@ use std::{
 };
 
 use aya::maps::{self, MapData, MapError};
-use ftp_ebpf::abi::{Address, Claim, ClientMask, DataPort, Pinhole, PinholeKey, map};
+use ftp_ebpf::abi::{Claim, ClientMask, DataPort, Pinhole, PinholeKey, map};
 
 use super::{
     super::{
@@ -74,13 +74,8 @@ pub(super) fn seed(
                 }
             }
         }
-        let address = if everywhere {
-            Address([0; 4])
-        } else {
-            listener.ip().into()
-        };
         let place = DataPort {
-            address,
+            address: listener.ip().into(),
             port: listener.port().into(),
         };
         seeded
