@@ -32,6 +32,8 @@ pub(super) struct Link {
     pub(super) kind: Option<String>,
     /// It is a port of a bridge, so that it carries frames for others than this host.
     pub(super) bridge_port: bool,
+    /// It is a part of another interface, by which its packets come in: a bridge, a bond, a team.
+    pub(super) part: bool,
     /// Number of the XDP program that is attached to it.
     pub(super) xdp_program: Option<u32>,
     /// Its own addresses.
@@ -152,6 +154,7 @@ fn read_link(message: LinkMessage, addresses: &[AddressMessage]) -> Link {
         up: message.header.flags.contains(LinkFlags::Up),
         kind: None,
         bridge_port: false,
+        part: false,
         xdp_program: None,
         addresses: addresses
             .iter()
@@ -159,14 +162,19 @@ fn read_link(message: LinkMessage, addresses: &[AddressMessage]) -> Link {
             .filter_map(own_address)
             .collect(),
     };
+    let mut routed = false;
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name = name,
+            LinkAttribute::Controller(index) => link.part = index != 0,
             LinkAttribute::LinkInfo(infos) => {
                 for info in infos {
                     match info {
                         LinkInfo::Kind(kind) => link.kind = Some(kind_name(&kind)),
-                        LinkInfo::PortKind(kind) => link.bridge_port = kind == InfoPortKind::Bridge,
+                        LinkInfo::PortKind(kind) => {
+                            link.bridge_port = kind == InfoPortKind::Bridge;
+                            routed = kind == InfoPortKind::Vrf;
+                        }
                         _ => {}
                     }
                 }
@@ -180,6 +188,7 @@ fn read_link(message: LinkMessage, addresses: &[AddressMessage]) -> Link {
             _ => {}
         }
     }
+    link.part &= !routed;
     link
 }
 

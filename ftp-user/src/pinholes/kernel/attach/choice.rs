@@ -28,8 +28,8 @@ pub(in crate::pinholes::kernel) fn all_there(
     }
 }
 
-/// The interfaces to lock: those named, or by themselves those that a control connection, and so
-/// its data connections, can come in by.
+/// The interfaces to lock: those named, or by themselves those that a control connection or a data
+/// connection can come in by.
 pub(in crate::pinholes::kernel) fn select<'a>(
     links: &'a [Link],
     wanted: &Interfaces,
@@ -41,13 +41,14 @@ pub(in crate::pinholes::kernel) fn select<'a>(
     })
 }
 
+/// Whichever address is listened on: this host takes packets for it on every interface, those without
+/// an address among them (the weak model of RFC 1122 section 3.3.4.2).
 fn reaches(link: &Link, listen: &SocketAddr) -> bool {
-    if listen.ip().is_unspecified() {
-        !link.loopback && !link.addresses.is_empty()
-    } else if listen.ip().is_loopback() {
+    if listen.ip().is_loopback() {
         link.loopback
     } else {
-        link.addresses.contains(&listen.ip())
+        let unnumbered = link.addresses.is_empty();
+        !link.loopback && (!unnumbered || (link.layer.is_some() && !link.part))
     }
 }
 
@@ -93,6 +94,7 @@ mod tests {
             up: true,
             kind: kind.map(str::to_owned),
             bridge_port: false,
+            part: false,
             xdp_program: None,
             addresses: addresses
                 .iter()
@@ -117,16 +119,27 @@ mod tests {
     fn auto_locks_the_interfaces_that_clients_come_in_by() {
         let mut down = link("eth9", None, &["192.0.2.9"]);
         down.up = false;
+        let mut port = link("port", Some("veth"), &[]);
+        port.part = true;
+        let mut can = link("can0", Some("can"), &[]);
+        can.layer = None;
         let links = [
             link("lo", None, &["127.0.0.1", "::1"]),
             link("eth0", None, &["192.0.2.1"]),
             link("eth1", None, &["198.51.100.1", "2001:db8::1"]),
-            link("port", Some("veth"), &[]),
+            link("eth2", None, &[]),
+            port,
+            can,
             down,
             tunnel(),
         ];
-        assert_eq!(names(&links, "[::]:21"), ["eth0", "eth1", "wg0"]);
-        assert_eq!(names(&links, "[2001:db8::1]:21"), ["eth1"]);
+        let all = ["eth0", "eth1", "eth2", "wg0"];
+        assert_eq!(names(&links, "[::]:21"), all);
+        assert_eq!(
+            names(&links, "[2001:db8::1]:21"),
+            all,
+            "an address is reached by any interface"
+        );
         assert_eq!(names(&links, "127.0.0.1:2121"), ["lo"]);
     }
 

@@ -39,8 +39,8 @@ pub(super) fn listened(control_ports: &PortSet, census: &Census) -> Vec<SocketAd
     if listened.is_empty() {
         // As it is where the guard starts before the server, which it should.
         tracing::info!(
-            "nothing listens on control port {control_ports} yet: guarding every interface with \
-             an address"
+            "nothing listens on control port {control_ports} yet: guarding every interface that \
+             is up"
         );
         listened.push(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
     }
