@@ -28,12 +28,18 @@ const EEXIST: i32 = 17;
 /// In process context, inside listen(2).
 #[inline(always)]
 pub(crate) fn listening(socket: u64, listener: &Listener) {
+    // The control port itself is everybody's; but by which interfaces it is reached may be news.
+    if sockets::is_control_port(listener.port) {
+        if sockets::is_in_namespace(socket) {
+            report::send(EventKind::Arrived, 0, 0, at(listener));
+        }
+        return;
+    }
     // Where there is no session, those who are no FTP servers pay for no more than this.
     if !control_connections::may_be() && !has_port(&RANGE, listener.port) {
         return;
     }
-    // The control port itself is everybody's.
-    if sockets::is_control_port(listener.port) || !sockets::is_in_namespace(socket) {
+    if !sockets::is_in_namespace(socket) {
         return;
     }
     // While one guard takes over from another, both are told of every listener.
@@ -119,13 +125,18 @@ fn settle(socket: u64, listener: &Listener, key: &PinholeKey, session: u64, tall
         set_port(port, true);
     }
     if tally != Tally::Opened && report::spend_denial() {
-        let tuple = Tuple {
-            server: listener.address,
-            server_port_be: port.to_be(),
-            ..Tuple::default()
-        };
         let process = bpf_get_current_pid_tgid() & !0xffff_ffff;
-        report::send(EventKind::Unresolved, tally as u32, process, tuple);
+        report::send(EventKind::Unresolved, tally as u32, process, at(listener));
+    }
+}
+
+/// Where it listens, without a client.
+#[inline(always)]
+fn at(listener: &Listener) -> Tuple {
+    Tuple {
+        server: listener.address,
+        server_port_be: listener.port.to_be(),
+        ..Tuple::default()
     }
 }
 

@@ -14,6 +14,7 @@ use ftp_tests::{
     need_root,
     settings::CONTROL_PORT,
     site::{control_address, server_end},
+    wait,
 };
 
 /// The test's own process is the server: it accepts a control connection and listens for data.
@@ -84,4 +85,27 @@ fn an_address_is_guarded_on_every_interface_that_leads_to_it() -> Result<()> {
             .with_context(|| format!("numbered: {numbered}\n{}", guard.log()))?;
     }
     Ok(())
+}
+
+/// A server that is started, or configured anew, later than its guard.
+#[test]
+fn where_control_connections_come_in_may_widen_later() -> Result<()> {
+    need_root!();
+    let lab = lab_with_third()?;
+    let loopback = SocketAddr::from(([127, 0, 0, 1], CONTROL_PORT));
+    let _before = listen(&lab, loopback)?;
+    let guard = guard_in(&lab.server, &[])?;
+    let locked = |name: &str| {
+        let line = format!("locked {name} ");
+        guard.has_said(|said| said.contains(&line))
+    };
+    ensure!(locked("lo") && !locked("s0"), "{}", guard.log());
+    let control = listen(&lab, server_end(Family::V4, CONTROL_PORT))?;
+    wait::until("the other interfaces are locked", || {
+        locked("s0") && locked("s1")
+    })
+    .with_context(|| guard.log())?;
+    Session::begin(&lab, &control)?
+        .ensure_guarded(&lab)
+        .with_context(|| guard.log())
 }

@@ -12,7 +12,8 @@ pub enum EventKind {
     Claimed = 2,
     /// A packet was dropped; the reason says why.
     Denied = 3,
-    /// Guard: a control connection was established.
+    /// Guard: a control connection was established, or, where the client's port is 0, a socket begins
+    /// to listen for them.
     Arrived = 4,
     /// Guard: a data port that could not be opened for its client alone; [`Event::reason`] is a
     /// [`Tally`](crate::guard::Tally), the upper half of [`Event::session`] the process.

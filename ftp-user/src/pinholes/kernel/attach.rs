@@ -11,7 +11,7 @@ use ftp_ebpf::packet::LinkLayer;
 use serde::{Deserialize, Serialize};
 
 use self::choice::choose;
-pub(super) use self::choice::{all_there, select};
+pub(super) use self::choice::{Approach, all_there, select};
 pub use self::error::AttachError;
 use super::{
     bpf_link::{BpfLink, Hook},

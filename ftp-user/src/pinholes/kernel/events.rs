@@ -1,7 +1,10 @@
 //! What the kernel half tells: claims and denials, into the log. Denials are limited by a budget
 //! that is granted anew every second, so a flood is a few lines; the counters stay exact.
 
-use std::{io, net::IpAddr};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+};
 
 use aya::{
     maps::{MapData, MapError, PerCpuArray, PerCpuValues, RingBuf},
@@ -35,6 +38,8 @@ pub(super) enum Heard {
         /// To which control port.
         port: u16,
     },
+    /// A socket begins to listen for control connections.
+    Listening(SocketAddr),
     /// This process serves several clients and has opened a data port for one of them, unknown
     /// which.
     Several(u32),
@@ -125,10 +130,16 @@ fn read(bytes: &[u8]) -> Option<Event> {
 
 fn heard(event: &Event) -> Option<Heard> {
     match EventKind::from_u32(event.kind)? {
-        EventKind::Arrived => Some(Heard::Arrived {
-            client: event.tuple.client.into(),
-            port: u16::from_be(event.tuple.server_port_be),
-        }),
+        EventKind::Arrived => {
+            let port = u16::from_be(event.tuple.server_port_be);
+            Some(match event.tuple.client_port_be {
+                0 => Heard::Listening(SocketAddr::new(event.tuple.server.into(), port)),
+                _ => Heard::Arrived {
+                    client: event.tuple.client.into(),
+                    port,
+                },
+            })
+        }
         EventKind::Unresolved => {
             let (tally, _) = Tally::from_number(event.reason)?;
             (tally == Tally::Several).then_some(Heard::Several(process(event)))
@@ -160,6 +171,9 @@ fn tell(event: &Event, dry_run: bool) {
             tracing::debug!(%client, client_port, port, reason, "would be denied");
         }
         Some(EventKind::Denied) => tracing::debug!(%client, client_port, port, reason, "denied"),
+        Some(EventKind::Arrived) if client_port == 0 => {
+            tracing::debug!(port, "listened on for control connections");
+        }
         Some(EventKind::Arrived) => tracing::debug!(%client, port, "control connection"),
         Some(EventKind::Unresolved) => {
             let why = match Tally::from_number(event.reason) {

@@ -4,12 +4,13 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap, HashSet},
-    net::SocketAddr,
     os::fd::OwnedFd,
 };
 
+use tokio::sync::watch;
+
 use super::{
-    attach::{self, AttachError, Attached, Locked, Mode},
+    attach::{self, Approach, AttachError, Attached, Locked, Mode},
     bpf_link::BpfLink,
     explain::StartError,
     host::Link,
@@ -62,8 +63,8 @@ impl Keep for Inherited {
 /// Locks on interfaces. Dropping them detaches all that is not kept.
 pub(super) struct Locks {
     interfaces: Interfaces,
-    /// Where control connections, and so data connections, come in.
-    listen: Vec<SocketAddr>,
+    /// A guard may learn of more.
+    approach: watch::Receiver<Approach>,
     attach: Attach,
     marks: bool,
     /// By the interface's number.
@@ -82,20 +83,21 @@ impl Locks {
     pub(super) fn put(
         object: &mut Object,
         enforce: &Enforce,
-        listen: &[SocketAddr],
+        approach: watch::Receiver<Approach>,
         links: &[Link],
         keep: &impl Keep,
     ) -> Result<Self, StartError> {
         let mut locks = Self {
             interfaces: enforce.interfaces.clone(),
-            listen: listen.to_vec(),
+            approach,
             attach: enforce.attach,
             marks: enforce.mark.is_some(),
             locked: BTreeMap::new(),
             refused: HashSet::new(),
         };
         attach::all_there(links, &locks.interfaces)?;
-        let chosen: Vec<_> = attach::select(links, &locks.interfaces, &locks.listen).collect();
+        let approach = *locks.approach.borrow();
+        let chosen: Vec<_> = attach::select(links, &locks.interfaces, approach).collect();
         for link in chosen {
             match locks.lock(object, link, keep) {
                 Err(StartError::Attach(error @ AttachError::Unreadable { .. }))
@@ -123,7 +125,8 @@ impl Locks {
             }
             stays
         });
-        let chosen: Vec<_> = attach::select(links, &self.interfaces, &self.listen).collect();
+        let approach = *self.approach.borrow();
+        let chosen: Vec<_> = attach::select(links, &self.interfaces, approach).collect();
         for link in chosen {
             if self.locked.contains_key(&link.index) || self.refused.contains(&link.index) {
                 continue;

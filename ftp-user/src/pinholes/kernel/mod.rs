@@ -30,7 +30,7 @@ use std::{
     fmt,
     fs::File,
     io,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::Arc,
 };
 
@@ -38,6 +38,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use self::{
     acceptor::Acceptor,
+    attach::Approach,
     half::Half,
     host::Link,
     locks::{Inherited, Locks},
@@ -84,7 +85,7 @@ pub(in crate::pinholes) struct Prepared {
     upkeep: Upkeep,
     links: Vec<Link>,
     enforce: Enforce,
-    listen: Vec<SocketAddr>,
+    approach: watch::Receiver<Approach>,
     ports: PortSet,
 }
 
@@ -100,7 +101,7 @@ impl Prepared {
             upkeep,
             links,
             enforce,
-            listen,
+            approach,
             ports,
         } = self;
         let Estate {
@@ -123,7 +124,7 @@ impl Prepared {
         steer(&mut object)?;
         others::warn(&ports, "passive.ports =", &HashSet::new());
         let inherited = Inherited::new(locks);
-        let locks = Locks::put(&mut object, &enforce, &listen, &links, &inherited)?;
+        let locks = Locks::put(&mut object, &enforce, approach, &links, &inherited)?;
         for locked in locks.locked() {
             tracing::info!("{locked}");
         }
@@ -154,13 +155,15 @@ impl Kernel {
             ports.set(Set::Guarded, port, true);
         }
         let links = host::links().await?;
+        // Nothing else is listened on before a restart.
+        let (_, approach) = watch::channel(Approach::to(&config.listen));
         let upkeep = Upkeep::start(
             &mut object,
             Arc::clone(&ports),
             Situation {
                 stray: enforce.stray,
                 interfaces: enforce.interfaces.clone(),
-                listen: config.listen.clone(),
+                approach: approach.clone(),
                 dry_run: false,
                 admit_peers: false,
             },
@@ -182,7 +185,7 @@ impl Kernel {
             upkeep,
             links,
             enforce: enforce.clone(),
-            listen: config.listen.clone(),
+            approach,
             ports,
         })
     }

@@ -1,13 +1,7 @@
 //! What has to be looked after while the daemon runs: deadlines, the budget of reported denials,
 //! and what the host is like (its addresses, whether it forwards), which may change at any time.
 
-use std::{
-    collections::HashSet,
-    io,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, io, net::IpAddr, sync::Arc, time::Duration};
 
 use aya::maps::{HashMap, MapData, PerCpuArray};
 use ftp_ebpf::abi::{Address, policy};
@@ -20,7 +14,8 @@ use tokio::{
 };
 
 use super::{
-    attach, events,
+    attach::{self, Approach},
+    events,
     explain::StartError,
     host::{self, HostError, Link},
     object::Object,
@@ -48,8 +43,8 @@ pub(super) struct Situation {
     pub(super) stray: Stray,
     /// Which interfaces are locked, as configured.
     pub(super) interfaces: Interfaces,
-    /// Where control connections come in, which decides it where it is not configured.
-    pub(super) listen: Vec<SocketAddr>,
+    /// What decides it where it is not configured.
+    pub(super) approach: watch::Receiver<Approach>,
     /// Nothing is dropped.
     pub(super) dry_run: bool,
     /// The guard admits every client with a control connection where it knows no better.
@@ -76,7 +71,8 @@ impl Upkeep {
         Ok(upkeep)
     }
 
-    /// For as long as the daemon lives. What the interfaces are like after a change goes to `seen`.
+    /// For as long as the daemon lives. What the interfaces are like after a change of theirs, or of
+    /// which ones count, goes to `seen`.
     pub(super) async fn run(mut self, table: Option<Arc<Table>>, seen: watch::Sender<Vec<Link>>) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -101,6 +97,8 @@ impl Upkeep {
                     self.grant();
                 }
                 () = Changes::next(&mut changes) => self.look(&seen).await,
+                // The policy first, the locks after it.
+                Ok(()) = self.situation.approach.changed() => self.look(&seen).await,
             }
         }
     }
@@ -181,7 +179,8 @@ impl Changes {
 impl Situation {
     /// Whether a locked interface is a port of a bridge, and so sees packets for others.
     fn is_bridged(&self, links: &[Link]) -> bool {
-        attach::select(links, &self.interfaces, &self.listen).any(|link| link.bridge_port)
+        let approach = *self.approach.borrow();
+        attach::select(links, &self.interfaces, approach).any(|link| link.bridge_port)
     }
 }
 
@@ -220,7 +219,7 @@ mod tests {
             let situation = Situation {
                 stray,
                 interfaces: Interfaces::Auto,
-                listen: Vec::new(),
+                approach: watch::channel(Approach::default()).1,
                 dry_run,
                 admit_peers: false,
             };

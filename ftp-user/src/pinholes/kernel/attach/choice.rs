@@ -1,6 +1,6 @@
 //! Which interfaces are to be locked, and by which kind of lock. Pure.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ftp_ebpf::packet::LinkLayer;
 
@@ -28,28 +28,54 @@ pub(in crate::pinholes::kernel) fn all_there(
     }
 }
 
+/// Where control connections, and so data connections, come in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::pinholes::kernel) struct Approach {
+    /// By loopback: something listens there and for nobody else.
+    loopback: bool,
+    /// By every other interface: whichever address is listened on, this host takes packets for it on
+    /// each of them (the weak model of RFC 1122 section 3.3.4.2).
+    outside: bool,
+}
+
+impl Approach {
+    /// To these listeners.
+    pub(in crate::pinholes::kernel) fn to(listeners: &[SocketAddr]) -> Self {
+        listeners.iter().fold(Self::default(), |approach, listener| {
+            approach.and_to(listener.ip())
+        })
+    }
+
+    /// And to one more.
+    pub(in crate::pinholes::kernel) fn and_to(mut self, address: IpAddr) -> Self {
+        match address.is_loopback() {
+            true => self.loopback = true,
+            false => self.outside = true,
+        }
+        self
+    }
+
+    /// An interface without an address counts, unless it only hands packets on to another one.
+    fn is_by(self, link: &Link) -> bool {
+        let unnumbered = link.addresses.is_empty();
+        match link.loopback {
+            true => self.loopback,
+            false => self.outside && (!unnumbered || (link.layer.is_some() && !link.part)),
+        }
+    }
+}
+
 /// The interfaces to lock: those named, or by themselves those that a control connection or a data
 /// connection can come in by.
 pub(in crate::pinholes::kernel) fn select<'a>(
     links: &'a [Link],
     wanted: &Interfaces,
-    listen: &[SocketAddr],
+    approach: Approach,
 ) -> impl Iterator<Item = &'a Link> {
     links.iter().filter(move |link| match wanted {
         Interfaces::Named(names) => names.contains(&link.name),
-        Interfaces::Auto => link.up && listen.iter().any(|address| reaches(link, address)),
+        Interfaces::Auto => link.up && approach.is_by(link),
     })
-}
-
-/// Whichever address is listened on: this host takes packets for it on every interface, those without
-/// an address among them (the weak model of RFC 1122 section 3.3.4.2).
-fn reaches(link: &Link, listen: &SocketAddr) -> bool {
-    if listen.ip().is_loopback() {
-        link.loopback
-    } else {
-        let unnumbered = link.addresses.is_empty();
-        !link.loopback && (!unnumbered || (link.layer.is_some() && !link.part))
-    }
 }
 
 /// What to attach first, and why; `true` where another mode may be tried if the driver refuses.
@@ -110,8 +136,8 @@ mod tests {
     }
 
     fn names(links: &[Link], listen: &str) -> Vec<String> {
-        let listen = [listen.parse().unwrap()];
-        let selected = select(links, &Interfaces::Auto, &listen);
+        let approach = Approach::to(&[listen.parse().unwrap()]);
+        let selected = select(links, &Interfaces::Auto, approach);
         selected.map(|link| link.name.clone()).collect()
     }
 
@@ -141,6 +167,8 @@ mod tests {
             "an address is reached by any interface"
         );
         assert_eq!(names(&links, "127.0.0.1:2121"), ["lo"]);
+        let wider = Approach::to(&["[::1]:21".parse().unwrap()]).and_to([192, 0, 2, 1].into());
+        assert_eq!(select(&links, &Interfaces::Auto, wider).count(), 5);
     }
 
     #[test]
@@ -153,8 +181,9 @@ mod tests {
             "{missing}"
         );
         all_there(&links, &named("wg0")).unwrap();
-        assert_eq!(select(&links, &named("eth0"), &[]).count(), 1);
-        assert_eq!(select(&links, &named("eth1"), &[]).count(), 0);
+        let nobody = Approach::default();
+        assert_eq!(select(&links, &named("eth0"), nobody).count(), 1);
+        assert_eq!(select(&links, &named("eth1"), nobody).count(), 0);
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod self_test;
 mod start;
 mod tracepoint;
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use aya::{
     maps::{self, MapData},
@@ -37,13 +37,13 @@ pub use self::{
 };
 use super::{
     Locked, Object, StartError,
-    attach::{Attached, Mode},
+    attach::{Approach, Attached, Mode},
     bpf_link::BpfLink,
     events::Heard,
     host::Link,
     locks::{Keep, Locks},
 };
-use crate::config::{self, Enforce};
+use crate::config::{self, Enforce, PortSet};
 
 /// How often is looked for what no event tells.
 const TICK: Duration = Duration::from_secs(1);
@@ -63,6 +63,9 @@ pub struct GuardOptions {
 /// `on_exit` keeps.
 pub struct Guard {
     locks: Locks,
+    control_ports: PortSet,
+    /// Where control connections come in.
+    approach: watch::Sender<Approach>,
     /// What the interfaces are like, after each change.
     links: watch::Receiver<Vec<Link>>,
     _watch: FdLink,
@@ -94,6 +97,7 @@ impl Guard {
                             peers.arrived(client);
                         }
                     }
+                    Heard::Listening(at) => self.widen(at),
                     Heard::Several(pid) => {
                         self.crowd.met(pid);
                         self.crowd.settle(&mut self.object, self.pins.as_ref());
@@ -119,6 +123,23 @@ impl Guard {
                     }
                 }
             }
+        }
+    }
+
+    /// Control connections may come there from now on. What is locked stays so when nobody listens
+    /// there any more: whoever restarts a server opens nothing.
+    fn widen(&self, at: SocketAddr) {
+        // The guard's own test had a control port of its own for a moment.
+        if !self.control_ports.contains(at.port()) {
+            return;
+        }
+        let wider = self.approach.send_if_modified(|approach| {
+            let before = *approach;
+            *approach = before.and_to(at.ip());
+            *approach != before
+        });
+        if wider {
+            tracing::info!("control connections can come in at {at}, too");
         }
     }
 

@@ -1,7 +1,7 @@
 //! The way from nothing to a running guard. In this order, at no moment is there a listener that
 //! nobody has seen, or a lock that knows of no pinhole.
 
-use std::{collections::HashSet, net::SocketAddr, sync::Arc};
+use std::{collections::HashSet, sync::Arc};
 
 use aya::maps::{Array, MapData};
 use ftp_ebpf::abi::{PinholeKey, map, program};
@@ -12,7 +12,9 @@ use tokio::{
 
 use super::{
     super::{
-        Object, ObjectError, Settings, SharedPorts, StartError, events, host, layout,
+        Object, ObjectError, Settings, SharedPorts, StartError,
+        attach::Approach,
+        events, host, layout,
         locks::Locks,
         object::GuardSettings,
         others,
@@ -61,8 +63,9 @@ impl Guard {
         tell_ports(&mut object, &shared, &mut control, guard, &census, &known)?;
 
         let links = host::links().await?;
-        let listen = approach::listened(&guard.control_ports, &census);
-        let situation = situation(options, listen.clone());
+        let listened = approach::listened(&guard.control_ports, &census);
+        let (widen, approach) = watch::channel(Approach::to(&listened));
+        let situation = situation(options, approach.clone());
         let peers = situation
             .admit_peers
             .then(|| Peers::start(&mut object, &guard.control_ports, settings.client_mask))
@@ -112,7 +115,7 @@ impl Guard {
             found: pins.as_ref(),
             kept,
         };
-        let locks = Locks::put(&mut object, enforce, &listen, &links, &keep)?;
+        let locks = Locks::put(&mut object, enforce, approach, &links, &keep)?;
         let seen = Pins::keep(kept, seen, Pins::WATCH)?;
         if let Some(pins) = &mut pins {
             match wanted {
@@ -122,6 +125,8 @@ impl Guard {
         }
         Ok(Self {
             locks,
+            control_ports: guard.control_ports.clone(),
+            approach: widen,
             links: changes,
             _watch: seen,
             crowd,
@@ -136,12 +141,12 @@ impl Guard {
     }
 }
 
-fn situation(options: &GuardOptions, listen: Vec<SocketAddr>) -> Situation {
+fn situation(options: &GuardOptions, approach: watch::Receiver<Approach>) -> Situation {
     let GuardOptions { guard, enforce } = options;
     Situation {
         stray: enforce.stray,
         interfaces: enforce.interfaces.clone(),
-        listen,
+        approach,
         dry_run: guard.dry_run,
         admit_peers: guard.unresolved == Unresolved::AdmitControlPeers,
     }
