@@ -12,7 +12,7 @@ use ftp_ebpf::{
     abi::{
         Claim, ClientMask, Data, DataPort, EventKind, Pinhole, PinholeKey, Ports, Tuple, policy,
     },
-    guard::{self, Birth, Listener, Tally},
+    guard::{self, Birth, Listener, Tally, Unresolved},
     reason::Reason,
 };
 
@@ -71,9 +71,12 @@ pub(crate) fn listening(socket: u64, listener: &Listener) {
             let key = PinholeKey::of_peers(listener.port.to_be());
             (key, key.client, Tally::Shared)
         }
-        Birth::Shut(why) => {
-            let key = PinholeKey::default();
-            return settle(socket, listener, &key, 0, why.into());
+        // Shut with the rest of the range, and nothing is to be undone when it closes: whoever may
+        // listen there could fill the table.
+        Birth::Shut(Unresolved::NoControl) => return tell(listener, Tally::NoControl),
+        Birth::Shut(Unresolved::Several) => {
+            remember(socket, listener, &PinholeKey::default(), 0, Tally::Several);
+            return tell(listener, Tally::Several);
         }
     };
     // The upper half tells the administrator which process it was.
@@ -85,8 +88,8 @@ pub(crate) fn listening(socket: u64, listener: &Listener) {
         claim: Claim::FREE,
     };
     match PINHOLES.insert(key, row, u64::from(BPF_NOEXIST)) {
-        Ok(()) => {
-            settle(socket, listener, &key, session, opened);
+        Ok(()) if remember(socket, listener, &key, session, opened) => {
+            tell(listener, opened);
             let tuple = Tuple {
                 client,
                 server: key.server,
@@ -95,21 +98,33 @@ pub(crate) fn listening(socket: u64, listener: &Listener) {
             };
             report::send(EventKind::Opened, Reason::PinholeSyn as u32, session, tuple);
         }
+        // Nobody would take it away again.
+        Ok(()) => {
+            remove_row(&key, session);
+            tell(listener, Tally::TableFull);
+        }
         Err(error) => {
             let why = if error == -EEXIST {
                 Tally::Duplicate
             } else {
                 Tally::TableFull
             };
-            settle(socket, listener, &PinholeKey::default(), 0, why);
+            remember(socket, listener, &PinholeKey::default(), 0, why);
+            tell(listener, why);
         }
     }
 }
 
 /// From now on, and until its socket closes, the port is shut but for its pinhole, if it has one.
+/// Says whether there was room for that.
 #[inline(always)]
-fn settle(socket: u64, listener: &Listener, key: &PinholeKey, session: u64, tally: Tally) {
-    count(tally);
+fn remember(
+    socket: u64,
+    listener: &Listener,
+    key: &PinholeKey,
+    session: u64,
+    tally: Tally,
+) -> bool {
     let port = listener.port;
     let data = Data {
         key: *key,
@@ -117,16 +132,25 @@ fn settle(socket: u64, listener: &Listener, key: &PinholeKey, session: u64, tall
         tally: tally as u16,
         session,
     };
-    if DATA_PORTS.insert(socket, data, 0).is_ok() {
-        if let Some(count) = DATA_PORT_COUNTS.get_ptr_mut(port.into()) {
-            // SAFETY: a value of the map.
-            unsafe { atomic::add(count, 1) };
-        }
-        set_port(port, true);
+    if DATA_PORTS.insert(socket, data, 0).is_err() {
+        return false;
     }
+    if let Some(count) = DATA_PORT_COUNTS.get_ptr_mut(port.into()) {
+        // SAFETY: a value of the map.
+        unsafe { atomic::add(count, 1) };
+    }
+    set_port(port, true);
+    true
+}
+
+/// Counts what became of a data port, and reports it unless it is opened for its client.
+#[inline(always)]
+fn tell(listener: &Listener, tally: Tally) {
+    count(tally);
     if tally != Tally::Opened && report::spend_denial() {
         let process = bpf_get_current_pid_tgid() & !0xffff_ffff;
-        report::send(EventKind::Unresolved, tally as u32, process, at(listener));
+        let place = at(listener);
+        report::send(EventKind::Unresolved, tally as u32, process, place);
     }
 }
 

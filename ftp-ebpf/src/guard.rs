@@ -84,14 +84,14 @@ pub enum Unresolved {
 /// that is guarded in any case; `admit_peers` is [`policy::ADMIT_PEERS`](crate::abi::policy).
 #[inline(always)]
 pub fn birth(
-    last_read: Option<Control>,
+    last_read: Option<&Control>,
     find: impl FnOnce() -> Found,
     in_range: bool,
     admit_peers: bool,
 ) -> Birth {
     // A server of many clients has many descriptors, and none of them needs a look.
     if let Some(control) = last_read {
-        return Birth::Opened(control);
+        return Birth::Opened(*control);
     }
     let unresolved = match find() {
         Found::One(control) => return Birth::Opened(control),
@@ -133,7 +133,7 @@ pub enum Tally {
     NoControl,
     /// A data port of one of several clients, unknown which: shut.
     Several,
-    /// A data port whose pinhole the table did not take: shut.
+    /// A data port whose pinhole a table did not take: shut.
     TableFull,
     /// A data port whose address and client already have a pinhole: left to that one.
     Duplicate,
@@ -155,16 +155,6 @@ impl Tally {
     /// From its number, with its name.
     pub fn from_number(number: u32) -> Option<(Self, &'static str)> {
         Self::ALL.get(number as usize).copied()
-    }
-}
-
-impl From<Unresolved> for Tally {
-    #[inline(always)]
-    fn from(unresolved: Unresolved) -> Self {
-        match unresolved {
-            Unresolved::NoControl => Self::NoControl,
-            Unresolved::Several => Self::Several,
-        }
     }
 }
 
@@ -191,7 +181,7 @@ mod tests {
     fn a_port_is_opened_only_for_a_client_that_is_known() {
         let born = |last, found, in_range| birth(last, || found, in_range, false);
         assert_eq!(born(None, Found::One(ONE), true), Birth::Opened(ONE));
-        let read = Some(TWO);
+        let read = Some(&TWO);
         assert_eq!(born(read, Found::Several, false), Birth::Opened(TWO));
         assert_eq!(
             born(None, Found::Several, false),
@@ -207,7 +197,7 @@ mod tests {
     #[test]
     fn who_was_read_from_last_is_not_looked_for() {
         let look = || unreachable!("the descriptors of a server of many clients are many");
-        assert_eq!(birth(Some(ONE), look, true, false), Birth::Opened(ONE));
+        assert_eq!(birth(Some(&ONE), look, true, false), Birth::Opened(ONE));
     }
 
     #[test]

@@ -197,12 +197,20 @@ pub(crate) fn thread_began_ns() -> Option<u64> {
     field(task, LAYOUT.load().task_start_time)
 }
 
-/// What was remembered of the running thread's last read, if it is this thread's and still true.
+/// The control connection that was remembered of the running thread's last read, if that is this
+/// thread's and still true.
 #[inline(always)]
-pub(crate) fn still(read: &LastRead) -> Option<Control> {
+pub(crate) fn still(read: &LastRead) -> Option<&'static Control> {
+    let walk = WALK.get_ptr_mut(0)?;
+    // A copy, because the memory may become another thread's; and in the scratch, because of an absent
+    // value the compiler would copy registers that nobody has written, which the verifier refuses.
+    // SAFETY: as in `control_connections`, which is not asked when this knows.
+    let control = unsafe {
+        (*walk).control = read.control;
+        &(*walk).control
+    };
     let mine = thread_began_ns() == Some(read.thread_began_ns);
-    let control = control_of_socket(read.socket)?;
-    (mine && control == read.control).then_some(control)
+    (mine && control_of_socket(read.socket).as_ref() == Some(control)).then_some(control)
 }
 
 /// Whether it is a port of control connections, host byte order.
