@@ -3,7 +3,7 @@
 
 use std::{collections::HashSet, io, net::IpAddr, sync::Arc, time::Duration};
 
-use aya::maps::{HashMap, MapData, PerCpuArray};
+use aya::maps::{HashMap, MapData, MapError, PerCpuArray};
 use ftp_ebpf::abi::{Address, policy};
 use rtnetlink::sys::{
     self as netlink, AsyncSocket as _, AsyncSocketExt as _, TokioSocket, protocols::NETLINK_ROUTE,
@@ -59,11 +59,13 @@ impl Upkeep {
         situation: Situation,
         links: &[Link],
     ) -> Result<Self, StartError> {
+        let local = object.local_addresses()?;
         let mut upkeep = Self {
             ports,
-            local: object.local_addresses()?,
+            // What an earlier guard has left.
+            known: local.keys().flatten().map(IpAddr::from).collect(),
+            local,
             budget: object.denial_budget()?,
-            known: HashSet::new(),
             situation,
         };
         upkeep.describe(links, host::forwards()?);
@@ -119,20 +121,38 @@ impl Upkeep {
     fn describe(&mut self, links: &[Link], forwards: bool) {
         let addresses = host::addresses(links);
         // New addresses first: until an address is listed, a forwarding host leaves it alone.
-        for address in addresses.difference(&self.known) {
-            if let Err(error) = self.local.insert(Address::from(*address), 1, 0) {
-                tracing::error!(%address, %error, "cannot guard an address of this host");
-            }
-        }
+        let mut refused = self.list(&addresses);
         for address in self.known.difference(&addresses) {
             if let Err(error) = self.local.remove(&Address::from(*address)) {
                 tracing::debug!(%address, %error, "cannot forget an address of this host");
             }
         }
-        self.known = addresses;
+        self.known.retain(|address| addresses.contains(address));
+        if refused.is_some() {
+            // There may be room for them now. If not, they are tried again at the next change.
+            refused = self.list(&addresses);
+        }
+        if let Some((address, error)) = refused {
+            tracing::error!(%address, %error, "cannot guard an address of this host");
+        }
         let bridged = self.situation.is_bridged(links);
         self.ports
             .set_policy(policy(&self.situation, forwards, bridged));
+    }
+
+    /// Lists those that are not, and says of one that could not be.
+    fn list(&mut self, addresses: &HashSet<IpAddr>) -> Option<(IpAddr, MapError)> {
+        let mut refused = None;
+        for address in addresses {
+            if self.known.contains(address) {
+                continue;
+            }
+            match self.local.insert(Address::from(*address), 1, 0) {
+                Ok(()) => drop(self.known.insert(*address)),
+                Err(error) => refused = Some((*address, error)),
+            }
+        }
+        refused
     }
 
     fn grant(&mut self) {
