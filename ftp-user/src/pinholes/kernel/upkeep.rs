@@ -190,6 +190,8 @@ impl Changes {
                     tracing::debug!(%error, "messages about changes of this host were lost");
                     tokio::time::sleep(TICK).await;
                 }
+                // One look shows all that has changed so far: a container's start is many messages.
+                while socket.socket_ref().recv_from_full().is_ok() {}
             }
             None => std::future::pending().await,
         }
