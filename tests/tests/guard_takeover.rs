@@ -1,11 +1,14 @@
 //! What a guard does with what the one before has left at work, and needs no more.
 
+use std::{fs, path::Path};
+
 use anyhow::{Context as _, Result, ensure};
 use ftp_tests::{
     bpffs::Bpffs,
-    guarded::{FIRST, guard_in, syn},
+    guarded::{FIRST, Scene, guard_in, syn},
     lab::{Lab, Options, THIRD4},
     need_root,
+    peer::Brand,
     wait,
 };
 
@@ -40,4 +43,41 @@ fn an_address_that_has_left_the_host_is_no_longer_guarded() -> Result<()> {
         Ok(syn(&wire, 0, to)?.is_reset().then_some(()))
     })?;
     second.stop()
+}
+
+/// Watching reads costs every TCP receive of the host: it goes with the server that needs it.
+#[test]
+fn reads_are_not_watched_for_a_server_that_has_gone() -> Result<()> {
+    need_root!();
+    let (bpffs, folder) = (Bpffs::new()?, tempfile::tempdir()?);
+    let config = bpffs.config_of_guard(folder.path())?;
+    let flags = ["--config", &config];
+    let guarded = Scene {
+        flags: &flags,
+        ..Scene::of(Brand::Pyftpdlib)
+    }
+    .start()?;
+    let (lab, server, _root) = guarded.kill_guard()?;
+    let home = Path::new(&bpffs.path()).join("pinhole-guard");
+    ensure!(has_pin(&home, "reads")?, "reads are not watched at all");
+    server.context("a server")?.terminate()?;
+    let second = guard_in(&lab.server, &["--interface", "s0", "--config", &config])?;
+    ensure!(has_pin(&home, "watch")?, "nothing is pinned any more");
+    ensure!(!has_pin(&home, "reads")?, "reads are watched for nobody");
+    second.stop()
+}
+
+/// Whether anything of that name is pinned below a folder.
+fn has_pin(folder: &Path, name: &str) -> Result<bool> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let found = match entry.file_type()?.is_dir() {
+            true => has_pin(&entry.path(), name)?,
+            false => entry.file_name() == name,
+        };
+        if found {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

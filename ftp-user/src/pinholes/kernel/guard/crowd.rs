@@ -97,6 +97,11 @@ impl Crowd {
         self.certain.insert(pid);
     }
 
+    /// Whether reads are watched.
+    pub(super) fn is_watched(&self) -> bool {
+        self.link.is_some()
+    }
+
     /// When to look next; call [`Crowd::look`] then.
     pub(super) fn due(&self) -> Option<Instant> {
         self.looks.due

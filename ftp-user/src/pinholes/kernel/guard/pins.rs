@@ -194,9 +194,12 @@ impl Pins {
     }
 
     /// Everything is pinned: takes away what earlier guards have left and this one does not use,
-    /// other layouts and the locks of other interfaces.
-    pub(super) fn settle<'a>(&mut self, locks: impl Iterator<Item = &'a Attached>) {
+    /// other layouts, the locks of other interfaces, and, unless `reads` are watched, who watched them.
+    pub(super) fn settle<'a>(&mut self, locks: impl Iterator<Item = &'a Attached>, reads: bool) {
         self.unfinished = false;
+        if !reads {
+            self.remove(Self::READS);
+        }
         let used: Vec<String> = locks.map(|lock| lock_name(lock.index, lock.mode)).collect();
         for layout in self.layouts() {
             if layout == self.current {

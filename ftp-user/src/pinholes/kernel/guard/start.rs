@@ -119,7 +119,7 @@ impl Guard {
         let seen = Pins::keep(kept, seen, Pins::WATCH)?;
         if let Some(pins) = &mut pins {
             match wanted {
-                true => pins.settle(locks.attached()),
+                true => pins.settle(locks.attached(), crowd.is_watched()),
                 false => pins.remove_all(),
             }
         }
