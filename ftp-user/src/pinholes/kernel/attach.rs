@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use self::choice::choose;
 pub(super) use self::choice::{Approach, all_there, select};
-pub use self::error::AttachError;
+pub use self::error::{AttachError, Unreadable};
 use super::{
     bpf_link::{BpfLink, Hook},
     explain::{self, StartError},
-    host::Link,
+    host::{Layer, Link},
     object::Object,
 };
 use crate::config::Attach;
@@ -100,32 +100,33 @@ pub(super) fn lock(
     predecessor: &Predecessor<'_>,
 ) -> Result<(Locked, Vec<Attached>), AttachError> {
     let has_tcx = explain::kernel_is_at_least(6, 6);
-    match link.layer {
-        Some(LinkLayer::Ethernet) => {}
-        Some(LinkLayer::None) if has_tcx => {}
-        unreadable => {
-            return Err(AttachError::Unreadable {
-                name: link.name.clone(),
-                needs_tcx: unreadable.is_some(),
-            });
-        }
-    }
+    let layer = match link.layer {
+        Layer::Known(LinkLayer::None) if !has_tcx => Err(Unreadable::NeedsTcx),
+        Layer::Known(layer) => Ok(layer),
+        Layer::Outer => Err(Unreadable::Outer),
+        Layer::Unknown => Err(Unreadable::Unknown),
+    };
+    let layer = layer.map_err(|why| AttachError::Unreadable {
+        name: link.name.clone(),
+        why,
+    })?;
     let (mut mode, mut why, may_change) = choose(link, wanted, has_tcx);
     if mark && mode == Mode::Generic {
         mode = Mode::Tcx;
         why = "in place of generic XDP, which cannot set `enforce.mark`".to_owned();
     }
-    let first = match attach(object, link, mode, predecessor) {
+    let mut attach = |mode| attach(object, link, layer, mode, predecessor);
+    let first = match attach(mode) {
         Err(refused) if may_change => {
             mode = if has_tcx { Mode::Tcx } else { Mode::Generic };
             why = format!("auto: native XDP is not to be had ({refused})");
-            attach(object, link, mode, predecessor)?
+            attach(mode)?
         }
         attached => attached?,
     };
     let mut attached = vec![first];
     if mark && mode != Mode::Tcx {
-        attached.push(attach(object, link, Mode::Tcx, predecessor)?);
+        attached.push(attach(Mode::Tcx)?);
     }
     let locked = Locked {
         interface: link.name.clone(),
@@ -138,10 +139,11 @@ pub(super) fn lock(
 fn attach(
     object: &mut Object,
     on: &Link,
+    layer: LinkLayer,
     mode: Mode,
     predecessor: &Predecessor<'_>,
 ) -> Result<Attached, AttachError> {
-    let (index, layer) = (on.index, on.layer.unwrap_or(LinkLayer::Ethernet));
+    let index = on.index;
     let program = object.lock(mode, layer)?;
     // At no moment is there none. An earlier lock's link may be no good any more: its interface has
     // gone, and another one has its number.

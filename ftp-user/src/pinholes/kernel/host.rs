@@ -8,8 +8,8 @@ use futures_util::TryStreamExt as _;
 use rtnetlink::packet_route::{
     address::{AddressAttribute, AddressMessage},
     link::{
-        InfoKind, InfoPortKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
-        LinkXdp,
+        InfoData, InfoGre, InfoKind, InfoPortKind, LinkAttribute, LinkFlags, LinkInfo,
+        LinkLayerType, LinkMessage, LinkXdp,
     },
 };
 
@@ -22,8 +22,8 @@ pub(super) struct Link {
     pub(super) index: u32,
     /// Its name.
     pub(super) name: String,
-    /// What its packets begin with; none: with something that cannot be read.
-    pub(super) layer: Option<LinkLayer>,
+    /// What its packets begin with.
+    pub(super) layer: Layer,
     /// It is the loopback interface.
     pub(super) loopback: bool,
     /// It is up.
@@ -38,6 +38,18 @@ pub(super) struct Link {
     pub(super) xdp_program: Option<u32>,
     /// Its own addresses.
     pub(super) addresses: Vec<IpAddr>,
+}
+
+/// What an interface's packets begin with when a lock sees them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layer {
+    /// A header that can be read.
+    Known(LinkLayer),
+    /// What a tunnel has left in front of the IP header: that of the packet around it, or the Ethernet
+    /// header of the interface by which that came.
+    Outer,
+    /// Something else; perhaps not even IP.
+    Unknown,
 }
 
 /// What could not be learnt.
@@ -168,6 +180,9 @@ fn read_link(message: LinkMessage, addresses: &[AddressMessage]) -> Link {
             LinkAttribute::IfName(name) => link.name = name,
             LinkAttribute::Controller(index) => link.part = index != 0,
             LinkAttribute::LinkInfo(infos) => {
+                if leaves_outer_headers(&infos) {
+                    link.layer = Layer::Outer;
+                }
                 for info in infos {
                     match info {
                         LinkInfo::Kind(kind) => link.kind = Some(kind_name(&kind)),
@@ -193,9 +208,9 @@ fn read_link(message: LinkMessage, addresses: &[AddressMessage]) -> Link {
 }
 
 /// What packets of a type of interface (include/uapi/linux/if_arp.h) begin with when they come in.
-fn layer(kind: LinkLayerType) -> Option<LinkLayer> {
+fn layer(kind: LinkLayerType) -> Layer {
     match kind {
-        LinkLayerType::Ether | LinkLayerType::Loopback => Some(LinkLayer::Ethernet),
+        LinkLayerType::Ether | LinkLayerType::Loopback => Layer::Known(LinkLayer::Ethernet),
         // Tunnels, WireGuard, tun, PPP, virtual networks of containers (venet).
         LinkLayerType::None
         | LinkLayerType::Ppp
@@ -205,9 +220,33 @@ fn layer(kind: LinkLayerType) -> Option<LinkLayer> {
         | LinkLayerType::Sit
         | LinkLayerType::Ipgre
         | LinkLayerType::Ip6gre
-        | LinkLayerType::Void => Some(LinkLayer::None),
-        _ => None,
+        | LinkLayerType::Void => Layer::Known(LinkLayer::None),
+        _ => Layer::Unknown,
     }
+}
+
+/// Whether an interface is a tunnel whose packets traffic control is not given from their IP header on:
+/// those of IPsec keep the Ethernet header of the packet around them (net/xfrm/xfrm_input.c,
+/// net/ipv4/xfrm4_input.c), those of GRE without one certain other end all its headers
+/// (net/ipv4/ip_gre.c, `ipgre_header_ops`).
+fn leaves_outer_headers(infos: &[LinkInfo]) -> bool {
+    let mut options: &[InfoGre] = &[];
+    let mut is_gre = false;
+    for info in infos {
+        match info {
+            LinkInfo::Kind(InfoKind::Xfrm | InfoKind::Vti | InfoKind::Vti6) => return true,
+            LinkInfo::Kind(InfoKind::GreTun) => is_gre = true,
+            LinkInfo::Data(InfoData::GreTun(told)) => options = told,
+            _ => {}
+        }
+    }
+    let is_certain = options.iter().any(|option| match option {
+        InfoGre::Remote(remote) => !remote.is_unspecified() && !remote.is_multicast(),
+        // Each packet brings its own.
+        InfoGre::CollectMetadata => true,
+        _ => false,
+    });
+    is_gre && !is_certain
 }
 
 fn kind_name(kind: &InfoKind) -> String {
@@ -229,4 +268,39 @@ fn own_address(message: &AddressMessage) -> Option<IpAddr> {
             _ => None,
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tunnels_that_hide_the_ip_header_are_told_from_others() {
+        let layer_of = |infos| {
+            let mut message = LinkMessage::default();
+            message.header.link_layer_type = LinkLayerType::Ipgre;
+            message.attributes.push(LinkAttribute::LinkInfo(infos));
+            read_link(message, &[]).layer
+        };
+        let ip = Layer::Known(LinkLayer::None);
+        let kind = |kind| layer_of(vec![LinkInfo::Kind(kind)]);
+        for hidden in [InfoKind::Xfrm, InfoKind::Vti, InfoKind::Vti6] {
+            assert_eq!(kind(hidden), Layer::Outer);
+        }
+        for plain in [InfoKind::Wireguard, InfoKind::Tun, InfoKind::GreTun6] {
+            assert_eq!(kind(plain), ip);
+        }
+        let gre = |options| {
+            layer_of(vec![
+                LinkInfo::Kind(InfoKind::GreTun),
+                LinkInfo::Data(InfoData::GreTun(options)),
+            ])
+        };
+        let remote = |address: [u8; 4]| InfoGre::Remote(address.into());
+        assert_eq!(gre(vec![remote([192, 0, 2, 1])]), ip);
+        assert_eq!(gre(vec![remote([0; 4]), InfoGre::CollectMetadata]), ip);
+        assert_eq!(gre(vec![remote([0; 4])]), Layer::Outer);
+        assert_eq!(gre(vec![remote([239, 1, 1, 1])]), Layer::Outer);
+        assert_eq!(gre(vec![]), Layer::Outer);
+    }
 }

@@ -48,7 +48,7 @@ use self::{
 };
 pub use self::{
     acceptor::AcceptorError,
-    attach::{AttachError, Locked, Mode},
+    attach::{AttachError, Locked, Mode, Unreadable},
     estate::Estate,
     explain::StartError,
     guard::{Guard, GuardOptions, NamespaceError, PinsError, SelfTestError, enter, pinned_layouts},

@@ -4,7 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use ftp_ebpf::packet::LinkLayer;
 
-use super::{super::host::Link, AttachError, Mode};
+use super::{
+    super::host::{Layer, Link},
+    AttachError, Mode,
+};
 use crate::config::{Attach, Interfaces};
 
 /// Whether every interface that is named is there.
@@ -60,7 +63,9 @@ impl Approach {
         let unnumbered = link.addresses.is_empty();
         match link.loopback {
             true => self.loopback,
-            false => self.outside && (!unnumbered || (link.layer.is_some() && !link.part)),
+            false => {
+                self.outside && (!unnumbered || (link.layer != Layer::Unknown && !link.part))
+            }
         }
     }
 }
@@ -82,7 +87,7 @@ pub(in crate::pinholes::kernel) fn select<'a>(
 pub(super) fn choose(link: &Link, wanted: Attach, has_tcx: bool) -> (Mode, String, bool) {
     let configured = || "as configured".to_owned();
     let soft = if has_tcx { Mode::Tcx } else { Mode::Generic };
-    if link.layer == Some(LinkLayer::None) {
+    if link.layer == Layer::Known(LinkLayer::None) {
         let why = "packets without Ethernet headers".to_owned();
         return (Mode::Tcx, why, false);
     }
@@ -115,7 +120,7 @@ mod tests {
         Link {
             index: 1,
             name: name.to_owned(),
-            layer: Some(LinkLayer::Ethernet),
+            layer: Layer::Known(LinkLayer::Ethernet),
             loopback: name == "lo",
             up: true,
             kind: kind.map(str::to_owned),
@@ -131,7 +136,7 @@ mod tests {
 
     fn tunnel() -> Link {
         let mut tunnel = link("wg0", Some("wireguard"), &["10.9.0.1"]);
-        tunnel.layer = Some(LinkLayer::None);
+        tunnel.layer = Layer::Known(LinkLayer::None);
         tunnel
     }
 
@@ -148,7 +153,7 @@ mod tests {
         let mut port = link("port", Some("veth"), &[]);
         port.part = true;
         let mut can = link("can0", Some("can"), &[]);
-        can.layer = None;
+        can.layer = Layer::Unknown;
         let links = [
             link("lo", None, &["127.0.0.1", "::1"]),
             link("eth0", None, &["192.0.2.1"]),

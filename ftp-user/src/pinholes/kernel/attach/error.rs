@@ -4,6 +4,23 @@ use std::io;
 
 use super::{super::object::ObjectError, Mode};
 
+/// Why no lock can read an interface's packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// They begin with the IP header, which only tcx can be told.
+    #[error("carries packets without Ethernet headers, which only tcx (Linux 6.6) can lock")]
+    NeedsTcx,
+    /// They begin with what is around them.
+    #[error(
+        "is an IPsec tunnel, or GRE without one certain remote address: no lock can be sure to see \
+         its packets from their IP header on"
+    )]
+    Outer,
+    /// They begin with something else.
+    #[error("carries packets that begin neither with an Ethernet nor with an IP header")]
+    Unknown,
+}
+
 /// Why an interface could not be locked.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
@@ -17,19 +34,14 @@ pub enum AttachError {
     },
     /// Its packets have headers that no lock here reads.
     #[error(
-        "interface `{name}` carries packets {}: leave it out of `enforce.interfaces`. Whoever \
-         comes in there is not held off",
-        if *needs_tcx {
-            "without Ethernet headers, which only tcx (Linux 6.6) can lock"
-        } else {
-            "that begin neither with an Ethernet nor with an IP header"
-        }
+        "interface `{name}` {why}: leave it out of `enforce.interfaces`. Whoever comes in there is \
+         not held off"
     )]
     Unreadable {
         /// Its name.
         name: String,
-        /// Begins with the IP header, which only tcx can be told.
-        needs_tcx: bool,
+        /// Which.
+        why: Unreadable,
     },
     /// XDP takes one program an interface.
     #[error(
