@@ -6,6 +6,7 @@ mod approach;
 mod census;
 mod crowd;
 mod dnat;
+mod ledger;
 mod namespace;
 mod older;
 mod peers;
@@ -18,18 +19,14 @@ mod tracepoint;
 
 use std::{net::SocketAddr, time::Duration};
 
-use aya::{
-    maps::{self, MapData},
-    programs::links::FdLink,
-};
-use ftp_ebpf::abi::{Data, Pinhole, PinholeKey};
+use aya::programs::links::FdLink;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
-use self::{crowd::Crowd, older::Older, peers::Peers, pins::Pins};
+use self::{crowd::Crowd, ledger::Ledger, older::Older, peers::Peers, pins::Pins};
 pub use self::{
     namespace::{NamespaceError, enter},
     pins::{PinsError, pinned_layouts},
@@ -75,13 +72,9 @@ pub struct Guard {
     pins: Option<Pins>,
     heard: mpsc::Receiver<Heard>,
     _tasks: JoinSet<()>,
-    /// Held, so that `pinhole status` finds them among this process's descriptors.
-    _maps: (Rows, DataPorts),
+    _ledger: Ledger,
     object: Object,
 }
-
-type Rows = maps::HashMap<MapData, PinholeKey, Pinhole>;
-type DataPorts = maps::HashMap<MapData, u64, Data>;
 
 impl Guard {
     /// Sees to what changes, for as long as it is polled.

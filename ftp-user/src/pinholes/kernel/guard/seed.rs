@@ -3,19 +3,18 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    io,
     net::{IpAddr, SocketAddr},
 };
 
-use aya::maps::{self, MapData, MapError};
-use ftp_ebpf::abi::{Claim, ClientMask, DataPort, Pinhole, PinholeKey, map};
+use ftp_ebpf::abi::{Claim, ClientMask, DataPort, Pinhole, PinholeKey};
 
 use super::{
     super::{
-        Object, ObjectError, Set, SharedPorts,
-        proc_net::{Process, State, TcpSocket},
+        ObjectError,
+        proc_net::{self, Process, State, TcpSocket},
     },
     census::Census,
+    ledger::Ledger,
 };
 use crate::config::PortSet;
 
@@ -23,76 +22,46 @@ use crate::config::PortSet;
 /// process has one client only, and says which ports those are. `known` are the ports whose
 /// listeners an earlier guard has seen.
 pub(super) fn seed(
-    object: &mut Object,
-    pinholes: &mut maps::HashMap<MapData, PinholeKey, Pinhole>,
-    ports: &SharedPorts,
+    ledger: &mut Ledger,
     census: &Census,
     control_ports: &PortSet,
     mask: &ClientMask,
     known: &HashSet<u16>,
 ) -> Result<HashSet<u16>, ObjectError> {
-    let mut seeded = object.seeded()?;
-    let mut opened = HashSet::new();
+    let mut written = Vec::new();
     for found in waiting(&census.sockets, &census.holders, control_ports) {
-        let Waiting {
-            listener,
-            client,
-            server,
-            pid,
-            taken,
-        } = found;
-        if known.contains(&listener.port()) {
+        if known.contains(&found.listener.port()) {
             continue;
         }
-        let everywhere = listener.ip().is_unspecified();
-        let key = PinholeKey {
-            client: mask.apply(client.into()),
-            server: if everywhere { server } else { listener.ip() }.into(),
-            port_be: listener.port().to_be(),
-            zero: 0,
-        };
-        let row = Pinhole {
-            session: u64::from(pid) << 32,
-            deadline_ns: u64::MAX,
-            claim: Claim::FREE,
-        };
-        // A server may go on listening until the end of the transfer.
-        if !taken {
-            match pinholes.insert(key, row, 1) {
-                Ok(()) => {}
-                // The kernel half saw it meanwhile.
-                Err(MapError::SyscallError(error))
-                    if error.io_error.kind() == io::ErrorKind::AlreadyExists =>
-                {
-                    continue;
-                }
-                Err(source) => {
-                    return Err(ObjectError::Map {
-                        map: map::PINHOLES,
-                        source: Box::new(source),
-                    });
-                }
-            }
+        let key = found.key(mask);
+        // A server may go on listening until the end of the transfer. If there is one already, the
+        // kernel half saw it meanwhile.
+        if !found.taken && !ledger.insert_row(&key, &found.row())? {
+            continue;
         }
-        let place = DataPort {
-            address: listener.ip().into(),
-            port: listener.port().into(),
+        ledger.insert_seed(&found.place(), &key)?;
+        written.push((found, key));
+    }
+    // From here on the kernel half takes away what is over. What closed, and who came, before that was
+    // written, shows now.
+    let sockets = proc_net::sockets();
+    let mut opened = HashSet::new();
+    for (found, key) in written {
+        let (client, port, pid) = (found.client, found.listener.port(), found.pid);
+        let became = match found.now(&sockets) {
+            Now::Waits => "opened",
+            Now::Come => {
+                ledger.remove_row(&key, found.row().session);
+                "its client has come, shut for others"
+            }
+            Now::Gone => {
+                ledger.remove_row(&key, found.row().session);
+                ledger.remove_seed(&found.place());
+                continue;
+            }
         };
-        seeded
-            .insert(place, key, 0)
-            .map_err(|source| ObjectError::Map {
-                map: map::SEEDED,
-                source: Box::new(source),
-            })?;
-        ports.set(Set::Guarded, listener.port(), true);
-        ports.set(Set::Waiting, listener.port(), true);
-        opened.insert(listener.port());
-        let became = if taken {
-            "its client has come, shut for others"
-        } else {
-            "opened"
-        };
-        tracing::info!(%client, port = listener.port(), pid, "a data port from before: {became}");
+        opened.insert(port);
+        tracing::info!(%client, port, pid, "a data port from before: {became}");
     }
     Ok(opened)
 }
@@ -103,8 +72,65 @@ struct Waiting {
     client: IpAddr,
     server: IpAddr,
     pid: u32,
+    /// Of the listener.
+    inode: u64,
     /// Its connection has come.
     taken: bool,
+}
+
+/// What has become of one.
+#[derive(Debug, PartialEq, Eq)]
+enum Now {
+    Waits,
+    /// Its connection has come.
+    Come,
+    /// Its listener has closed.
+    Gone,
+}
+
+impl Waiting {
+    fn key(&self, mask: &ClientMask) -> PinholeKey {
+        let everywhere = self.listener.ip().is_unspecified();
+        let server = if everywhere {
+            self.server
+        } else {
+            self.listener.ip()
+        };
+        PinholeKey {
+            client: mask.apply(self.client.into()),
+            server: server.into(),
+            port_be: self.listener.port().to_be(),
+            zero: 0,
+        }
+    }
+
+    fn row(&self) -> Pinhole {
+        Pinhole {
+            session: u64::from(self.pid) << 32,
+            deadline_ns: u64::MAX,
+            claim: Claim::FREE,
+        }
+    }
+
+    fn place(&self) -> DataPort {
+        DataPort {
+            address: self.listener.ip().into(),
+            port: self.listener.port().into(),
+        }
+    }
+
+    fn now(&self, sockets: &[TcpSocket]) -> Now {
+        let listens = |socket: &TcpSocket| {
+            socket.state == State::Listening && socket.inode == self.inode
+        };
+        if !sockets.iter().any(listens) {
+            Now::Gone
+        } else if come(sockets).contains(&(self.listener.port(), self.client)) {
+            Now::Come
+        } else {
+            Now::Waits
+        }
+    }
 }
 
 fn waiting(
@@ -113,7 +139,7 @@ fn waiting(
     control_ports: &PortSet,
 ) -> Vec<Waiting> {
     let mut clients: HashMap<u32, HashSet<(IpAddr, IpAddr)>> = HashMap::new();
-    let mut listeners: Vec<(u32, SocketAddr)> = Vec::new();
+    let mut listeners: Vec<(u32, u64, SocketAddr)> = Vec::new();
     for socket in sockets {
         let is_control = control_ports.contains(socket.local.port());
         for holder in holders.get(&socket.inode).into_iter().flatten() {
@@ -122,19 +148,17 @@ fn waiting(
                     let ends = (socket.remote.ip(), socket.local.ip());
                     clients.entry(holder.pid).or_default().insert(ends);
                 }
-                State::Listening if !is_control => listeners.push((holder.pid, socket.local)),
+                State::Listening if !is_control => {
+                    listeners.push((holder.pid, socket.inode, socket.local));
+                }
                 State::Connected | State::Listening => {}
             }
         }
     }
-    let come: HashSet<(u16, IpAddr)> = sockets
-        .iter()
-        .filter(|socket| socket.state == State::Connected)
-        .map(|socket| (socket.local.port(), socket.remote.ip()))
-        .collect();
+    let come = come(sockets);
     listeners
         .into_iter()
-        .filter_map(|(pid, listener)| {
+        .filter_map(|(pid, inode, listener)| {
             let mut ends = clients.get(&pid)?.iter();
             match (ends.next(), ends.next()) {
                 (Some(&(client, server)), None) => Some(Waiting {
@@ -142,6 +166,7 @@ fn waiting(
                     client,
                     server,
                     pid,
+                    inode,
                     taken: come.contains(&(listener.port(), client)),
                 }),
                 _ => None,
@@ -150,9 +175,43 @@ fn waiting(
         .collect()
 }
 
+/// Which clients have a connection to which port.
+fn come(sockets: &[TcpSocket]) -> HashSet<(u16, IpAddr)> {
+    sockets
+        .iter()
+        .filter(|socket| socket.state == State::Connected)
+        .map(|socket| (socket.local.port(), socket.remote.ip()))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_happens_while_it_is_written_is_seen_after_it() {
+        let socket = |local: &str, remote: &str, state, inode| TcpSocket {
+            local: local.parse().unwrap(),
+            remote: remote.parse().unwrap(),
+            state,
+            inode,
+        };
+        let found = Waiting {
+            listener: "0.0.0.0:30000".parse().unwrap(),
+            client: "10.0.0.9".parse().unwrap(),
+            server: "10.0.0.1".parse().unwrap(),
+            pid: 100,
+            inode: 2,
+            taken: false,
+        };
+        let listens = |inode| socket("0.0.0.0:30000", "0.0.0.0:0", State::Listening, inode);
+        let connected = |client| socket("10.0.0.1:30000", client, State::Connected, 7);
+        assert_eq!(found.now(&[listens(2)]), Now::Waits);
+        assert_eq!(found.now(&[listens(2), connected("10.0.0.8:5")]), Now::Waits);
+        assert_eq!(found.now(&[listens(2), connected("10.0.0.9:5")]), Now::Come);
+        assert_eq!(found.now(&[connected("10.0.0.9:5")]), Now::Gone);
+        assert_eq!(found.now(&[listens(3)]), Now::Gone, "another's");
+    }
 
     #[test]
     fn only_a_process_with_one_client_has_data_ports_that_are_known() {

@@ -3,8 +3,8 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use aya::maps::{Array, MapData};
-use ftp_ebpf::abi::{PinholeKey, map, program};
+use aya::maps::{Array, HashMap, MapData};
+use ftp_ebpf::abi::{Data, PinholeKey, map, program};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -20,9 +20,10 @@ use super::{
         others,
         upkeep::{Situation, Upkeep},
     },
-    DataPorts, EVENTS, Guard, GuardOptions, Kept, approach,
+    EVENTS, Guard, GuardOptions, Kept, approach,
     census::Census,
     crowd::Crowd,
+    ledger::Ledger,
     namespace,
     older::Older,
     peers::Peers,
@@ -60,7 +61,7 @@ impl Guard {
         let mut control = object.control_ports()?;
         let data_ports = object.data_ports()?;
         let (known, mut open) = known_ports(&data_ports)?;
-        tell_ports(&mut object, &shared, &mut control, guard, &census, &known)?;
+        let range = tell_ports(&mut object, &shared, &mut control, guard, &census, &known)?;
 
         let links = host::links().await?;
         let listened = approach::listened(&guard.control_ports, &census);
@@ -77,21 +78,14 @@ impl Guard {
         // From here on new data ports are seen; those that were there before come after, so that
         // none is missed in between.
         let seen = tracepoint::attach(&mut object, program::GUARD_STATE, "inet_sock_set_state")?;
-        let mut rows = object.pinholes()?;
         let mask = &settings.client_mask;
-        self_test::run(&rows, &mut control, &older, mask, guard.ports.as_ref())?;
+        let mut ledger = Ledger::open(&mut object, data_ports, shared, range)?;
+        let shut = guard.ports.as_ref();
+        self_test::run(ledger.rows(), &mut control, &older, mask, shut)?;
         let census = Census::take();
         let ports = &guard.control_ports;
         older.count(&census, ports)?;
-        let seeded = seed::seed(
-            &mut object,
-            &mut rows,
-            &shared,
-            &census,
-            ports,
-            mask,
-            &known,
-        )?;
+        let seeded = seed::seed(&mut ledger, &census, ports, mask, &known)?;
         let mut crowd = Crowd::new(ports, &census);
         crowd.settle(&mut object, kept);
 
@@ -135,7 +129,7 @@ impl Guard {
             pins: pins.filter(|_| wanted),
             heard,
             _tasks: tasks,
-            _maps: (rows, data_ports),
+            _ledger: ledger,
             object,
         })
     }
@@ -175,7 +169,9 @@ fn load(settings: &Settings, pins: Option<&mut Pins>, wanted: bool) -> Result<Ob
 }
 
 /// The ports whose listeners the kernel half has seen already; and those of them that are a session's.
-fn known_ports(data_ports: &DataPorts) -> Result<(HashSet<u16>, HashSet<u16>), ObjectError> {
+fn known_ports(
+    data_ports: &HashMap<MapData, u64, Data>,
+) -> Result<(HashSet<u16>, HashSet<u16>), ObjectError> {
     let (mut known, mut open) = (HashSet::new(), HashSet::new());
     for found in data_ports.iter() {
         let (_, data) = found.map_err(|source| ObjectError::Map {
@@ -190,7 +186,8 @@ fn known_ports(data_ports: &DataPorts) -> Result<(HashSet<u16>, HashSet<u16>), O
     Ok((known, open))
 }
 
-/// Tells the kernel half which ports are control connections' and which are shut in any case.
+/// Tells the kernel half which ports are control connections' and which are shut in any case, and says
+/// the latter.
 fn tell_ports(
     object: &mut Object,
     shared: &SharedPorts,
@@ -198,7 +195,7 @@ fn tell_ports(
     guard: &config::Guard,
     census: &Census,
     known: &HashSet<u16>,
-) -> Result<(), ObjectError> {
+) -> Result<HashSet<u16>, ObjectError> {
     let control_ports: HashSet<u16> = guard.control_ports.iter().collect();
     ports::write(control, map::CONTROL_PORTS, &control_ports)?;
     let listening = census
@@ -213,5 +210,7 @@ fn tell_ports(
         );
     }
     let range = guard.ports.iter().flat_map(PortSet::iter).chain(active);
-    ports::shut(&mut object.range()?, shared, &range.collect(), known)
+    let range = range.collect();
+    ports::shut(&mut object.range()?, shared, &range, known)?;
+    Ok(range)
 }

@@ -112,6 +112,15 @@ impl Object {
         self.take(abi::map::DATA_PORTS)
     }
 
+    /// How many of the guard's sockets listen on which port.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Object::pinholes`].
+    pub fn data_port_counts(&mut self) -> Result<Array<MapData, u32>, ObjectError> {
+        self.take(abi::map::DATA_PORT_COUNTS)
+    }
+
     /// The guard's clients with a control connection.
     ///
     /// # Errors
