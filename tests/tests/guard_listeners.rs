@@ -1,9 +1,11 @@
 //! The guard follows listeners, however they come about: outside of the range, twice, handed to a
 //! child, by Multipath TCP. Each is its client's alone until it closes.
 
-use std::io::Read;
+use std::{fs, io::Read};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
+use aya::maps::{HashMap, Map, MapData, MapInfo};
+use ftp_ebpf::abi::{Data, map};
 use ftp_tests::{
     control::Control,
     files,
@@ -15,6 +17,7 @@ use ftp_tests::{
     skip, wait,
     wire::Wire,
 };
+use ftp_user::pinholes::inspect::Tables;
 
 #[test]
 fn a_port_outside_of_the_range_is_guarded_while_a_session_listens_on_it() -> Result<()> {
@@ -90,6 +93,41 @@ fn multipath_tcp_listeners_are_guarded() -> Result<()> {
     }
     .start_in(lab)?;
     ensure_guarded_until_closed(&guarded, "MPTCP 30000")
+}
+
+/// A pinhole that could not be taken away again is none.
+#[test]
+fn a_full_table_leaves_no_pinhole_behind() -> Result<()> {
+    need_root!();
+    let guarded = Scene::of(Brand::Scripted).start()?;
+    let mut data_ports = data_ports(guarded.guard.pid())?;
+    let full = (1..=1_u64 << 20).any(|socket| data_ports.insert(socket, Data::default(), 0).is_err());
+    ensure!(full, "there is always room");
+    let mut session = guarded.scripted(Family::V4, 0)?;
+    session.expect("LISTEN 30000", 200)?;
+    ensure!(guarded.rows()?.is_empty(), "{:?}", guarded.rows());
+    let tallies = Tables::of_process(guarded.guard.pid())?.tallies()?;
+    let tallies = tallies.context("a guard")?;
+    ensure!(tallies["table-full"] == 1, "{tallies:?}");
+    Ok(())
+}
+
+/// The table of a guard's data ports.
+fn data_ports(pid: u32) -> Result<HashMap<MapData, u64, Data>> {
+    for held in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+        // Closed meanwhile.
+        let Ok(info) = fs::read_to_string(held?.path()) else {
+            continue;
+        };
+        let id = info.lines().find_map(|line| line.strip_prefix("map_id:"));
+        let Some(id) = id else { continue };
+        let id = id.trim().parse()?;
+        if MapInfo::from_id(id)?.name_as_str() == Some(map::DATA_PORTS) {
+            let data = MapData::from_id(id)?;
+            return Ok(Map::HashMap(data).try_into()?);
+        }
+    }
+    bail!("process {pid} holds no {}", map::DATA_PORTS)
 }
 
 /// What the scripted server listens on by `command` is its client's alone, serves it, and is nobody's
