@@ -101,7 +101,8 @@ fn a_full_table_leaves_no_pinhole_behind() -> Result<()> {
     need_root!();
     let guarded = Scene::of(Brand::Scripted).start()?;
     let mut data_ports = data_ports(guarded.guard.pid())?;
-    let full = (1..=1_u64 << 20).any(|socket| data_ports.insert(socket, Data::default(), 0).is_err());
+    let full =
+        (1..=1_u64 << 20).any(|socket| data_ports.insert(socket, Data::default(), 0).is_err());
     ensure!(full, "there is always room");
     let mut session = guarded.scripted(Family::V4, 0)?;
     session.expect("LISTEN 30000", 200)?;

@@ -26,7 +26,14 @@ fn an_address_that_has_left_the_host_is_no_longer_guarded() -> Result<()> {
     let third = lab.third.as_ref().context("a third host")?;
     lab.server.sysctl("net/ipv4/ip_forward", "1")?;
     lab.server.ip(&format!("addr add {MOVES}/32 dev lo\n"))?;
-    let flags = ["--interface", "s0", "--config", &config, "--ports", "30000-30063"];
+    let flags = [
+        "--interface",
+        "s0",
+        "--config",
+        &config,
+        "--ports",
+        "30000-30063",
+    ];
     guard_in(&lab.server, &flags)?.kill9()?;
     lab.server.ip(&format!(
         "addr del {MOVES}/32 dev lo\nroute add {MOVES}/32 via {THIRD4}\n"
@@ -38,7 +45,10 @@ fn an_address_that_has_left_the_host_is_no_longer_guarded() -> Result<()> {
         "{}",
         second.log()
     );
-    let (wire, to) = (lab.client_wire()?, (MOVES.parse::<std::net::IpAddr>()?, FIRST).into());
+    let (wire, to) = (
+        lab.client_wire()?,
+        (MOVES.parse::<std::net::IpAddr>()?, FIRST).into(),
+    );
     wait::poll_within(wait::SOON, "its new host answers", || {
         Ok(syn(&wire, 0, to)?.is_reset().then_some(()))
     })?;

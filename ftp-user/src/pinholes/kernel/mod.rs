@@ -25,14 +25,7 @@ mod table;
 mod trace;
 mod upkeep;
 
-use std::{
-    collections::HashSet,
-    fmt,
-    fs::File,
-    io,
-    net::IpAddr,
-    sync::Arc,
-};
+use std::{collections::HashSet, fmt, fs::File, io, net::IpAddr, sync::Arc};
 
 use tokio::{sync::watch, task::JoinSet};
 

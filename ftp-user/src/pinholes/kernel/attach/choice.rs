@@ -44,9 +44,11 @@ pub(in crate::pinholes::kernel) struct Approach {
 impl Approach {
     /// To these listeners.
     pub(in crate::pinholes::kernel) fn to(listeners: &[SocketAddr]) -> Self {
-        listeners.iter().fold(Self::default(), |approach, listener| {
-            approach.and_to(listener.ip())
-        })
+        listeners
+            .iter()
+            .fold(Self::default(), |approach, listener| {
+                approach.and_to(listener.ip())
+            })
     }
 
     /// And to one more.
@@ -63,9 +65,7 @@ impl Approach {
         let unnumbered = link.addresses.is_empty();
         match link.loopback {
             true => self.loopback,
-            false => {
-                self.outside && (!unnumbered || (link.layer != Layer::Unknown && !link.part))
-            }
+            false => self.outside && (!unnumbered || (link.layer != Layer::Unknown && !link.part)),
         }
     }
 }

@@ -120,9 +120,8 @@ impl Waiting {
     }
 
     fn now(&self, sockets: &[TcpSocket]) -> Now {
-        let listens = |socket: &TcpSocket| {
-            socket.state == State::Listening && socket.inode == self.inode
-        };
+        let listens =
+            |socket: &TcpSocket| socket.state == State::Listening && socket.inode == self.inode;
         if !sockets.iter().any(listens) {
             Now::Gone
         } else if come(sockets).contains(&(self.listener.port(), self.client)) {
@@ -207,7 +206,10 @@ mod tests {
         let listens = |inode| socket("0.0.0.0:30000", "0.0.0.0:0", State::Listening, inode);
         let connected = |client| socket("10.0.0.1:30000", client, State::Connected, 7);
         assert_eq!(found.now(&[listens(2)]), Now::Waits);
-        assert_eq!(found.now(&[listens(2), connected("10.0.0.8:5")]), Now::Waits);
+        assert_eq!(
+            found.now(&[listens(2), connected("10.0.0.8:5")]),
+            Now::Waits
+        );
         assert_eq!(found.now(&[listens(2), connected("10.0.0.9:5")]), Now::Come);
         assert_eq!(found.now(&[connected("10.0.0.9:5")]), Now::Gone);
         assert_eq!(found.now(&[listens(3)]), Now::Gone, "another's");
