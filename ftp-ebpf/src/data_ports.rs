@@ -28,6 +28,11 @@ const EEXIST: i32 = 17;
 /// In process context, inside listen(2).
 #[inline(always)]
 pub(crate) fn listening(socket: u64, listener: &Listener) {
+    // Without a bind(2), the kernel chooses a port only after this (net/ipv4/inet_connection_sock.c,
+    // inet_csk_listen_start).
+    if listener.port == 0 {
+        return;
+    }
     // The control port itself is everybody's; but by which interfaces it is reached may be news.
     if sockets::is_control_port(listener.port) {
         if sockets::is_in_namespace(socket) {
