@@ -81,6 +81,8 @@ pub mod control_count {
     pub const SEEN: u32 = 0;
     /// 1 while there may be some that began before the guard, kept by userspace.
     pub const OLDER: u32 = 1;
+    /// Events of sockets that the kernel half has missed, as far as userspace knows.
+    pub const MISSED: u32 = 2;
     /// How many there are.
-    pub const ENTRIES: u32 = 2;
+    pub const ENTRIES: u32 = 3;
 }

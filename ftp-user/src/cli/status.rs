@@ -21,7 +21,7 @@ pub(super) struct Args {
 
     /// For programs: [{"pid", "pinned", "pinholes": [{"client", "server", "port", "session",
     /// "claimed_by", "remaining_seconds"}], "verdicts": {reason: packets}, "guard":
-    /// {"dry_run", "control_connections", "older_control_connections", "listeners": [{"port", "outcome",
+    /// {"dry_run", "control_connections", "older_control_connections", "missed", "listeners": [{"port", "outcome",
     /// "client", "waits"}], "data_ports": {outcome: number}}}]; "pid" is null
     /// for what a guard has left at work, "guard" where there is none, "remaining_seconds" where it
     /// is until the listener closes
@@ -60,6 +60,7 @@ struct Daemon {
 struct Guarded {
     dry_run: bool,
     controls: Controls,
+    missed: u32,
     listeners: Vec<Listener>,
     data_ports: Vec<(&'static str, u64)>,
 }
@@ -162,19 +163,23 @@ impl Daemon {
         let guard = match (
             tables.is_dry_run()?,
             tables.controls()?,
+            tables.missed()?,
             tables.listeners()?,
             tables.tallies()?,
         ) {
-            (Some(dry_run), Some(controls), Some(listeners), Some(tallies)) => Some(Guarded {
-                dry_run,
-                controls,
-                listeners,
-                data_ports: tallies
-                    .into_iter()
-                    .filter(|(_, number)| *number > 0)
-                    .collect(),
-            }),
-            (None, ..) | (_, None, ..) | (.., None, _) | (.., None) => None,
+            (Some(dry_run), Some(controls), Some(missed), Some(listeners), Some(tallies)) => {
+                Some(Guarded {
+                    dry_run,
+                    controls,
+                    missed,
+                    listeners,
+                    data_ports: tallies
+                        .into_iter()
+                        .filter(|(_, number)| *number > 0)
+                        .collect(),
+                })
+            }
+            (None, ..) | (_, None, ..) | (_, _, None, ..) | (.., None, _) | (.., None) => None,
         };
         Ok(Daemon {
             pid,

@@ -60,6 +60,7 @@ impl Guarded {
             "dry_run": self.dry_run,
             "control_connections": self.controls.seen,
             "older_control_connections": self.controls.older,
+            "missed": self.missed,
             "listeners": listeners,
             "data_ports": data_ports,
         })

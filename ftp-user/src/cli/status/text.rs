@@ -71,6 +71,13 @@ impl Guarded {
         };
         // Writing to memory does not fail.
         let _ = writeln!(out, "\ncontrol connections: {seen}{and_older}");
+        if self.missed > 0 {
+            let _ = writeln!(
+                out,
+                "changes of sockets that the kernel did not show: {} (docs/GUARD.md)",
+                self.missed
+            );
+        }
         let _ = match self.listeners.len() {
             0 if older => writeln!(
                 out,

@@ -97,6 +97,20 @@ impl Tables {
         }))
     }
 
+    /// How many changes of sockets the guard was not shown by the kernel, as far as it knows; `None`
+    /// where there is no guard.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn missed(&self) -> Result<Option<u32>, InspectError> {
+        let Some(guard) = &self.guard else {
+            return Ok(None);
+        };
+        let missed = guard.control_count.get(&control_count::MISSED, 0);
+        Ok(Some(missed.map_err(refused(map::CONTROL_COUNT))?))
+    }
+
     /// How many data ports had which outcome, over all CPUs, by the name of its [`Tally`]; `None`
     /// where there is no guard.
     ///

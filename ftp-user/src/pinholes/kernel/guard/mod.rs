@@ -7,6 +7,7 @@ mod census;
 mod crowd;
 mod dnat;
 mod ledger;
+mod misses;
 mod namespace;
 mod older;
 mod peers;
@@ -26,7 +27,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
-use self::{crowd::Crowd, ledger::Ledger, older::Older, peers::Peers, pins::Pins};
+use self::{crowd::Crowd, ledger::Ledger, misses::Misses, older::Older, peers::Peers, pins::Pins};
 pub use self::{
     namespace::{NamespaceError, enter},
     pins::{PinsError, pinned_layouts},
@@ -39,6 +40,7 @@ use super::{
     events::Heard,
     host::Link,
     locks::{Keep, Locks},
+    proc_net::State,
 };
 use crate::config::{self, Enforce, PortSet};
 
@@ -72,7 +74,10 @@ pub struct Guard {
     pins: Option<Pins>,
     heard: mpsc::Receiver<Heard>,
     _tasks: JoinSet<()>,
-    _ledger: Ledger,
+    ledger: Ledger,
+    misses: Misses,
+    /// It has been said that there are misses.
+    complained: bool,
     object: Object,
 }
 
@@ -110,6 +115,7 @@ impl Guard {
                 }
                 _ = tick.tick() => {
                     self.crowd.settle(&mut self.object, self.pins.as_ref());
+                    self.catch_up();
                     self.older.look_again();
                     if let Some(peers) = &mut self.peers {
                         peers.look_again();
@@ -133,6 +139,32 @@ impl Guard {
         });
         if wider {
             tracing::info!("control connections can come in at {at}, too");
+        }
+    }
+
+    /// Finds in `/proc` what the kernel half has missed since the last look.
+    fn catch_up(&mut self) {
+        let missed = self.misses.look();
+        if missed > 0 && !self.complained {
+            self.complained = true;
+            tracing::warn!(
+                "the kernel has not shown the guard {missed} changes of sockets, because other eBPF \
+                 programs or calls were at work on that CPU: control connections are looked for in \
+                 /proc from now on. `pinhole status` counts such changes"
+            );
+        } else if missed > 0 {
+            tracing::debug!(missed, "changes of sockets were not seen");
+        } else if !self.ledger.is_in_doubt() {
+            return;
+        }
+        let missed = u32::try_from(missed).unwrap_or(u32::MAX);
+        match self.older.start_over(missed, &self.control_ports) {
+            Ok(sockets) => {
+                let listening = sockets.iter().filter(|one| one.state == State::Listening);
+                listening.for_each(|one| self.widen(one.local));
+                self.ledger.reconcile(&sockets);
+            }
+            Err(error) => tracing::warn!(%error, "cannot make up for changes that were not seen"),
         }
     }
 

@@ -1,6 +1,6 @@
-//! Control connections that are older than the guard. The kernel half counts those that it has seen
-//! begin, and looks at the descriptors of processes that listen only while there are any; this half
-//! tells it while there may be others.
+//! Control connections that are older than the guard, or whose beginning it has missed. The kernel half
+//! counts those that it has seen begin, and looks at the descriptors of processes that listen only
+//! while there are any; this half tells it while there may be others.
 
 use std::{collections::HashSet, net::SocketAddr, time::Duration};
 
@@ -8,12 +8,9 @@ use aya::maps::{Array, MapData};
 use ftp_ebpf::abi::{control_count, map};
 use tokio::time::Instant;
 
-use super::{
-    super::{
-        Object, ObjectError,
-        proc_net::{self, State, TcpSocket},
-    },
-    census::Census,
+use super::super::{
+    Object, ObjectError,
+    proc_net::{self, State, TcpSocket},
 };
 use crate::config::PortSet;
 
@@ -52,13 +49,32 @@ impl Older {
         Ok(seen.map_err(refused)? > 0)
     }
 
-    /// After the tracepoint is attached: those of `census`, and no others.
+    /// The kernel half has missed events, so many: whatever is there may have begun unseen. Says what
+    /// is there.
+    pub(super) fn start_over(
+        &mut self,
+        missed: u32,
+        control_ports: &PortSet,
+    ) -> Result<Vec<TcpSocket>, ObjectError> {
+        self.tell(true)?;
+        let before = self.map.get(&control_count::MISSED, 0).map_err(refused)?;
+        let missed = before.saturating_add(missed);
+        let told = self.map.set(control_count::MISSED, missed, 0);
+        told.map_err(refused)?;
+        let sockets = proc_net::sockets();
+        self.count(&sockets, control_ports)?;
+        self.pause = PAUSE;
+        self.next_look = Instant::now() + PAUSE;
+        Ok(sockets)
+    }
+
+    /// After the tracepoint is attached: those among `sockets`, and no others.
     pub(super) fn count(
         &mut self,
-        census: &Census,
+        sockets: &[TcpSocket],
         control_ports: &PortSet,
     ) -> Result<(), ObjectError> {
-        self.left = connected(&census.sockets)
+        self.left = connected(sockets)
             .filter(|(_, server)| control_ports.contains(server.port()))
             .collect();
         self.tell(!self.left.is_empty())

@@ -24,6 +24,7 @@ use super::{
     census::Census,
     crowd::Crowd,
     ledger::Ledger,
+    misses::Misses,
     namespace,
     older::Older,
     peers::Peers,
@@ -79,13 +80,15 @@ impl Guard {
         // none is missed in between.
         let seen = tracepoint::attach(&mut object, program::GUARD_STATE, "inet_sock_set_state")?;
         let mask = &settings.client_mask;
-        let mut ledger = Ledger::open(&mut object, data_ports, shared, range)?;
+        let mut ledger = Ledger::open(&mut object, data_ports, shared, range, *mask)?;
         let shut = guard.ports.as_ref();
         self_test::run(ledger.rows(), &mut control, &older, mask, shut)?;
         let census = Census::take();
         let ports = &guard.control_ports;
-        older.count(&census, ports)?;
+        older.count(&census.sockets, ports)?;
         let seeded = seed::seed(&mut ledger, &census, ports, mask, &known)?;
+        // What an earlier guard's kernel half has missed while nobody looked.
+        ledger.reconcile(&census.sockets);
         let mut crowd = Crowd::new(ports, &census);
         crowd.settle(&mut object, kept);
 
@@ -129,7 +132,9 @@ impl Guard {
             pins: pins.filter(|_| wanted),
             heard,
             _tasks: tasks,
-            _ledger: ledger,
+            misses: Misses::of(&mut object)?,
+            complained: false,
+            ledger,
             object,
         })
     }
