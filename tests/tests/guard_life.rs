@@ -154,6 +154,24 @@ fn the_port_of_active_connections_is_the_servers_own() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_service_beside_a_control_port_is_left_alone() -> Result<()> {
+    need_root!();
+    let guarded = Scene {
+        flags: &["--control-port", "2121"],
+        ..Scene::of(Brand::Scripted)
+    }
+    .start()?;
+    let wire = guarded.lab.client_wire()?;
+    let to = server_end(Family::V4, 2120);
+    ensure!(syn(&wire, 0, to)? == Answer::Nothing, "it was never shut");
+    let _service = odd_listener(&guarded, 2120)?;
+    wait::poll_within(wait::SOON, "the service is reached", || {
+        Ok((syn(&wire, 0, to)? == Answer::SYN_ACK).then_some(()))
+    })
+    .with_context(|| guarded.guard.log())
+}
+
 /// A listener of a process that has no control connection, on a port of the range.
 fn odd_listener(guarded: &Guarded<'_>, port: u16) -> Result<TcpListener> {
     let at = server_end(Family::V4, port);

@@ -40,6 +40,8 @@ pub(super) enum Heard {
     },
     /// A socket begins to listen for control connections.
     Listening(SocketAddr),
+    /// A process without a control connection listens on this port, which is shut.
+    Foreign(u16),
     /// This process serves several clients and has opened a data port for one of them, unknown
     /// which.
     Several(u32),
@@ -142,7 +144,11 @@ fn heard(event: &Event) -> Option<Heard> {
         }
         EventKind::Unresolved => {
             let (tally, _) = Tally::from_number(event.reason)?;
-            (tally == Tally::Several).then_some(Heard::Several(process(event)))
+            match tally {
+                Tally::NoControl => Some(Heard::Foreign(u16::from_be(event.tuple.server_port_be))),
+                Tally::Several => Some(Heard::Several(process(event))),
+                Tally::Opened | Tally::TableFull | Tally::Duplicate | Tally::Shared => None,
+            }
         }
         EventKind::Opened | EventKind::Claimed | EventKind::Denied => None,
     }

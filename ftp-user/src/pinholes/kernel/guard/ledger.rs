@@ -6,9 +6,12 @@ use std::{collections::HashSet, io, sync::Arc};
 use aya::maps::{Array, HashMap, MapData, MapError};
 use ftp_ebpf::abi::{Address, ClientMask, Data, DataPort, Pinhole, PinholeKey, map};
 
-use super::super::{
-    Object, ObjectError, Set, SharedPorts,
-    proc_net::{State, TcpSocket},
+use super::{
+    super::{
+        Object, ObjectError, Set, SharedPorts,
+        proc_net::{State, TcpSocket},
+    },
+    ports::Range,
 };
 
 /// The tables.
@@ -18,20 +21,19 @@ pub(super) struct Ledger {
     counts: Array<MapData, u32>,
     seeded: HashMap<MapData, DataPort, PinholeKey>,
     ports: Arc<SharedPorts>,
-    /// Ports that are shut in any case.
-    range: HashSet<u16>,
+    range: Range,
     mask: ClientMask,
     /// Ports that a listener is known for and nobody listened on, the last time.
     doubtful: HashSet<u16>,
 }
 
 impl Ledger {
-    /// Of these tables; `range` are the ports that are shut in any case.
+    /// Of these tables.
     pub(super) fn open(
         object: &mut Object,
         data_ports: HashMap<MapData, u64, Data>,
         ports: Arc<SharedPorts>,
-        range: HashSet<u16>,
+        range: Range,
         mask: ClientMask,
     ) -> Result<Self, ObjectError> {
         Ok(Self {
@@ -95,6 +97,16 @@ impl Ledger {
     pub(super) fn remove_seed(&mut self, place: &DataPort) {
         removed(self.seeded.remove(place));
         self.release(port_of(place));
+    }
+
+    /// Something listens on a port that is shut only because active data connections leave from it:
+    /// leaves it alone, and says whether it is such a port.
+    pub(super) fn leave_alone(&mut self, port: u16) -> Result<bool, ObjectError> {
+        let is_such = self.range.leave_alone(port)?;
+        if is_such {
+            self.ports.set(Set::Guarded, port, false);
+        }
+        Ok(is_such)
     }
 
     /// Whether a second look is needed.
@@ -169,7 +181,7 @@ impl Ledger {
     }
 
     fn set(&self, port: u16, is_data_port: bool) {
-        if is_data_port || !self.range.contains(&port) {
+        if is_data_port || !self.range.contains(port) {
             self.ports.set(Set::Guarded, port, is_data_port);
         }
         self.ports.set(Set::Waiting, port, is_data_port);

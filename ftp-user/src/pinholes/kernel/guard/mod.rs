@@ -96,6 +96,7 @@ impl Guard {
                         }
                     }
                     Heard::Listening(at) => self.widen(at),
+                    Heard::Foreign(port) => self.leave_alone(port),
                     Heard::Several(pid) => {
                         self.crowd.met(pid);
                         self.crowd.settle(&mut self.object, self.pins.as_ref());
@@ -139,6 +140,15 @@ impl Guard {
         });
         if wider {
             tracing::info!("control connections can come in at {at}, too");
+        }
+    }
+
+    /// A service may be started after its guard.
+    fn leave_alone(&mut self, port: u16) {
+        match self.ledger.leave_alone(port) {
+            Ok(true) => ports::warn_of_service(port),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, port, "cannot leave a port alone"),
         }
     }
 

@@ -19,6 +19,63 @@ pub(super) fn active(control: &PortSet, listening: &HashSet<u16>) -> (Vec<u16>, 
         .partition(|active| !listening.contains(active))
 }
 
+/// The ports that are shut in any case.
+pub(super) struct Range {
+    map: Array<MapData, u64>,
+    ports: HashSet<u16>,
+    /// Those among them from which active data connections leave, and which nobody has asked to shut.
+    active: HashSet<u16>,
+}
+
+impl Range {
+    /// Shuts `asked` and `active`, and opens what an earlier guard had shut beside it; ports that are
+    /// listened on for data stay as they are.
+    pub(super) fn shut(
+        mut map: Array<MapData, u64>,
+        shared: &SharedPorts,
+        asked: &HashSet<u16>,
+        active: &[u16],
+        listened: &HashSet<u16>,
+    ) -> Result<Self, ObjectError> {
+        let active: HashSet<u16> = active.iter().copied().collect();
+        let ports: HashSet<u16> = asked.union(&active).copied().collect();
+        let gone = write(&mut map, map::RANGE, &ports)?;
+        for port in &ports {
+            shared.set(Set::Guarded, *port, true);
+        }
+        for port in gone {
+            if !listened.contains(&port) {
+                shared.set(Set::Guarded, port, false);
+            }
+        }
+        let active = active.difference(asked).copied().collect();
+        Ok(Self { map, ports, active })
+    }
+
+    /// Whether it is one of them.
+    pub(super) fn contains(&self, port: u16) -> bool {
+        self.ports.contains(&port)
+    }
+
+    /// Takes a port of active data connections out, if it is one; says whether it was.
+    pub(super) fn leave_alone(&mut self, port: u16) -> Result<bool, ObjectError> {
+        if !self.active.remove(&port) {
+            return Ok(false);
+        }
+        self.ports.remove(&port);
+        change(&mut self.map, map::RANGE, port, false)?;
+        Ok(true)
+    }
+}
+
+/// What listens on a port of active data connections, when the guard starts or later, is told of.
+pub(super) fn warn_of_service(port: u16) {
+    tracing::warn!(
+        "something listens on port {port}, from which active data connections leave: it stays \
+         reachable"
+    );
+}
+
 /// Writes a set of ports, and returns those that were in it before and are not any more.
 pub(super) fn write(
     into: &mut Array<MapData, u64>,
@@ -69,26 +126,6 @@ pub(super) fn change(
         false => word & !Ports::bit(port),
     };
     set.set(index, word, 0).map_err(refused)
-}
-
-/// Shuts `range`, and opens what an earlier guard had shut beside it; ports that are listened on
-/// for data stay as they are.
-pub(super) fn shut(
-    into: &mut Array<MapData, u64>,
-    shared: &SharedPorts,
-    range: &HashSet<u16>,
-    listened: &HashSet<u16>,
-) -> Result<(), ObjectError> {
-    let gone = write(into, map::RANGE, range)?;
-    for port in range {
-        shared.set(Set::Guarded, *port, true);
-    }
-    for port in gone {
-        if !listened.contains(&port) {
-            shared.set(Set::Guarded, port, false);
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

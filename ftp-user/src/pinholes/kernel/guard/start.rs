@@ -29,7 +29,8 @@ use super::{
     older::Older,
     peers::Peers,
     pins::Pins,
-    ports, seed, self_test, tracepoint,
+    ports::{self, Range},
+    seed, self_test, tracepoint,
 };
 use crate::config::{self, OnExit, PortSet, Unresolved};
 
@@ -200,7 +201,7 @@ fn tell_ports(
     guard: &config::Guard,
     census: &Census,
     known: &HashSet<u16>,
-) -> Result<HashSet<u16>, ObjectError> {
+) -> Result<Range, ObjectError> {
     let control_ports: HashSet<u16> = guard.control_ports.iter().collect();
     ports::write(control, map::CONTROL_PORTS, &control_ports)?;
     let listening = census
@@ -208,14 +209,7 @@ fn tell_ports(
         .map(|socket| socket.local.port())
         .collect();
     let (active, taken) = ports::active(&guard.control_ports, &listening);
-    for port in taken {
-        tracing::warn!(
-            "something listens on port {port}, from which active data connections leave: it stays \
-             reachable"
-        );
-    }
-    let range = guard.ports.iter().flat_map(PortSet::iter).chain(active);
-    let range = range.collect();
-    ports::shut(&mut object.range()?, shared, &range, known)?;
-    Ok(range)
+    taken.into_iter().for_each(ports::warn_of_service);
+    let asked = guard.ports.iter().flat_map(PortSet::iter).collect();
+    Range::shut(object.range()?, shared, &asked, &active, known)
 }
