@@ -87,6 +87,10 @@ impl Guard {
         let census = Census::take();
         let ports = &guard.control_ports;
         older.count(&census.sockets, ports)?;
+        // A server may have been started before its listen(2) could be seen.
+        for socket in census.listening_on(ports) {
+            widen.send_modify(|approach| *approach = approach.and_to(socket.local.ip()));
+        }
         let seeded = seed::seed(&mut ledger, &census, ports, mask, &known)?;
         // What an earlier guard's kernel half has missed while nobody looked.
         ledger.reconcile(&census.sockets);
