@@ -9,9 +9,7 @@ use aya_ebpf::{
     helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
 };
 use ftp_ebpf::{
-    abi::{
-        Claim, ClientMask, Data, DataPort, EventKind, Pinhole, PinholeKey, Ports, Tuple, policy,
-    },
+    abi::{Claim, ClientMask, Data, DataPort, EventKind, Pinhole, PinholeKey, Tuple, policy},
     guard::{self, Birth, Listener, Tally, Unresolved},
     reason::Reason,
 };
@@ -19,8 +17,8 @@ use ftp_ebpf::{
 use crate::{
     atomic, control_connections,
     guard_maps::{DATA_PORT_COUNTS, DATA_PORTS, LAST_READ, RANGE, SEEDED, TALLIES, has_port},
-    maps::{CLIENT_MASK_V4, CLIENT_MASK_V6, PINHOLES, PORTS},
-    report, sockets,
+    maps::{CLIENT_MASK_V4, CLIENT_MASK_V6, PINHOLES},
+    report, shared_ports, sockets,
 };
 
 const EEXIST: i32 = 17;
@@ -63,7 +61,7 @@ pub(crate) fn listening(socket: u64, listener: &Listener) {
         last_read,
         sockets::control_connections,
         has_port(&RANGE, listener.port),
-        policy() & policy::ADMIT_PEERS != 0,
+        shared_ports::policy() & policy::ADMIT_PEERS != 0,
     );
     let (key, client, opened) = match birth {
         Birth::Foreign => return,
@@ -144,7 +142,7 @@ fn remember(
         // SAFETY: a value of the map.
         unsafe { atomic::add(count, 1) };
     }
-    set_port(port, true);
+    shared_ports::set(port, true);
     true
 }
 
@@ -183,11 +181,11 @@ pub(crate) fn closed(socket: u64, place: DataPort) {
         // SAFETY: a value of the map.
         && unsafe { atomic::add(count, u32::MAX) } == 1
     {
-        set_port(port, false);
+        shared_ports::set(port, false);
         // Another socket may have begun to listen in between, and set what was just cleared.
         // SAFETY: points to a value of the map.
         if unsafe { count.read_volatile() } != 0 {
-            set_port(port, true);
+            shared_ports::set(port, true);
         }
     }
 }
@@ -209,7 +207,7 @@ fn closed_seeded(socket: u64, place: DataPort) {
             .get_ptr(place.port)
             .is_none_or(|count| unsafe { count.read_volatile() } == 0);
         if unused {
-            set_port(port, false);
+            shared_ports::set(port, false);
         }
     }
 }
@@ -224,18 +222,8 @@ pub(crate) fn accepted(socket: u64, tuple: &Tuple) {
         }
         return;
     }
-    let Some(ports) = PORTS.get_ptr(0) else {
-        return;
-    };
-    // SAFETY: points into the map's only value; the index is below its bound.
-    let word = unsafe {
-        let words = ptr::addr_of!((*ports).waiting).cast::<u64>();
-        words
-            .add(Ports::word(port) & (Ports::WORDS - 1))
-            .read_volatile()
-    };
     // Other namespaces may have the very same addresses.
-    if word & Ports::bit(port) == 0 || !sockets::is_in_namespace(socket) {
+    if !shared_ports::is_waited_on(port) || !sockets::is_in_namespace(socket) {
         return;
     }
     for key in [
@@ -275,48 +263,12 @@ fn remove_row(key: &PinholeKey, session: u64) {
     }
 }
 
-/// Marks a port as guarded and waiting, or as neither; the range stays guarded.
-#[inline(always)]
-fn set_port(port: u16, open: bool) {
-    let Some(ports) = PORTS.get_ptr_mut(0) else {
-        return;
-    };
-    let (index, bit) = (Ports::word(port) & (Ports::WORDS - 1), Ports::bit(port));
-    // SAFETY: points into the map's only value; the index is below its bound.
-    let (guarded, waiting) = unsafe {
-        (
-            ptr::addr_of_mut!((*ports).guarded).cast::<u64>().add(index),
-            ptr::addr_of_mut!((*ports).waiting).cast::<u64>().add(index),
-        )
-    };
-    // SAFETY: words of the map's only value.
-    unsafe {
-        if open {
-            atomic::set(guarded, bit);
-            atomic::set(waiting, bit);
-        } else {
-            atomic::clear(waiting, bit);
-            if !has_port(&RANGE, port) {
-                atomic::clear(guarded, bit);
-            }
-        }
-    }
-}
-
 #[inline(always)]
 fn mask() -> ClientMask {
     ClientMask {
         v4: CLIENT_MASK_V4.load(),
         v6: CLIENT_MASK_V6.load(),
     }
-}
-
-#[inline(always)]
-fn policy() -> u64 {
-    // SAFETY: points into the map's only value, whose words userspace writes whole.
-    PORTS.get_ptr(0).map_or(0, |ports| unsafe {
-        ptr::addr_of!((*ports).policy).read_volatile()
-    })
 }
 
 #[inline(always)]

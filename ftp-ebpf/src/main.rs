@@ -16,6 +16,7 @@ mod frame;
 mod guard_maps;
 mod maps;
 mod report;
+mod shared_ports;
 mod sk_lookup;
 mod sockets;
 mod tcx;
