@@ -43,7 +43,7 @@ impl Default for Enforce {
 /// Which interfaces are guarded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Interfaces {
-    /// Every one with an address that a control connection can come in by.
+    /// Every one by which an address that is listened on can be reached.
     Auto,
     /// These; at least one.
     Named(Vec<String>),
