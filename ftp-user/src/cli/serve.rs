@@ -1,5 +1,6 @@
 //! `pinhole serve`: from flags and file to a running server, and from a signal to its end.
 
+use std::io;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
 use super::log::Logging;
@@ -18,6 +20,7 @@ use crate::generation::{Generation, Generations};
 use crate::handover::{self, Arrival, Departure, Program, Taken};
 use crate::pinholes::{Estate, Pinholes};
 use crate::server::{self, Listener};
+use crate::vfs::part_thread;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -44,13 +47,7 @@ Try it without root; ports are then open to anybody while they wait:
 
 pub(super) fn run(args: &Args, logging: &Logging) -> anyhow::Result<()> {
     let program = Program::of_this_process().context("cannot tell this program's file")?;
-    // One of them stays free of work with files (`disk`): the others are as many as there are cores.
-    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cores + 1)
-        .enable_all()
-        .build()
-        .context("cannot start the async runtime")?;
+    let runtime = runtime().context("cannot start the async runtime")?;
     let channel = handover::inherited().context("cannot use the channel on standard input")?;
     let Some(channel) = channel else {
         let begun = Start::begin(args, logging, None)?;
@@ -64,6 +61,22 @@ pub(super) fn run(args: &Args, logging: &Logging) -> anyhow::Result<()> {
         runtime.block_on(before.failed(&explain(error)));
     }
     done
+}
+
+/// To be called while there is no other thread.
+fn runtime() -> io::Result<Runtime> {
+    let part = || {
+        // Where it fails, no account can have a umask: the start says so (`Credentials::try_on`).
+        let _ = part_thread();
+    };
+    part();
+    // One of them stays free of work with files (`disk`): the others are as many as there are cores.
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores + 1)
+        .on_thread_start(part)
+        .enable_all()
+        .build()
 }
 
 /// Not on this thread, which would have to be woken besides for each session that begins and ends.
@@ -204,5 +217,54 @@ fn allow_many_descriptors(sessions: usize) {
              transfers; raise it (LimitNOFILE= in a systemd unit), or lower limits.sessions",
             now / EACH
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vfs::{Credentials, Tree};
+    use rustix::fs::Mode;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+    use std::{fs, thread};
+
+    fn mode_of_a_new_file(path: &Path) -> u32 {
+        fs::write(path, "").unwrap();
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn threads_that_an_accounts_thread_starts_have_the_daemons_umask() {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = runtime().unwrap();
+        let usual = mode_of_a_new_file(&folder.path().join("usual"));
+        assert_ne!(usual, 0o666, "the test needs a umask");
+        let open = Credentials {
+            owner: None,
+            umask: Some(Mode::empty()),
+        };
+        let tree = Tree::open(folder.path(), Some(Arc::new(open)), None).unwrap();
+        let path = folder.path().to_owned();
+        let on_worker = runtime.spawn(async move {
+            tree.act(|_| {
+                // None is there that could do it: tokio starts it from here.
+                let started = thread::current().id();
+                let (name, seen) = (path.join("theirs"), path.join("ours"));
+                let theirs = tokio::task::spawn_blocking(move || {
+                    (thread::current().id() != started).then(|| mode_of_a_new_file(&name))
+                });
+                let ours = mode_of_a_new_file(&seen);
+                // While this one still wears it.
+                while !theirs.is_finished() {
+                    thread::yield_now();
+                }
+                Ok((ours, theirs))
+            })
+            .unwrap()
+        });
+        let (ours, theirs) = runtime.block_on(on_worker).unwrap();
+        assert_eq!(ours, 0o666);
+        assert_eq!(runtime.block_on(theirs).unwrap(), Some(usual));
     }
 }

@@ -23,6 +23,7 @@ use crate::channel::Channel;
 use crate::config::Config;
 use crate::pinholes::Pinholes;
 use crate::server::{Listener, Relief};
+use crate::vfs::own_umask;
 
 /// How long a killed process may take to be gone.
 const DEATH: Duration = Duration::from_secs(10);
@@ -65,6 +66,7 @@ impl Program {
             .env_remove("LISTEN_FDNAMES")
             .env_remove("WATCHDOG_PID")
             .stdin(Stdio::from(channel));
+        let umask = own_umask();
         // SAFETY: between fork and exec of a process with threads: the closure makes system calls
         // only, and allocates nothing.
         unsafe {
@@ -73,6 +75,10 @@ impl Program {
                 // one too while it starts, and they would end it.
                 libc::signal(libc::SIGUSR2, libc::SIG_IGN);
                 libc::signal(libc::SIGHUP, libc::SIG_IGN);
+                // It goes by what it finds; this thread is one of many that have had others.
+                if let Some(umask) = umask {
+                    rustix::process::umask(umask);
+                }
                 match libc::fork() {
                     -1 => Err(io::Error::last_os_error()),
                     0 => {

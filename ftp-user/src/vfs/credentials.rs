@@ -75,7 +75,7 @@ impl Credentials {
     pub fn try_on(&self) -> Result<(), CredentialsError> {
         let refused = CredentialsError::Refused;
         if self.umask.is_some() {
-            own_umask().map_err(CredentialsError::Umask)?;
+            part_thread().map_err(CredentialsError::Umask)?;
         }
         let worn = self.wear().map_err(refused)?;
         let kept = capabilities(None).map_err(refused)?.effective & MIGHTY;
@@ -110,11 +110,44 @@ impl Credentials {
             set_thread_res_uid(None, owner.uid, None)?;
         }
         if let Some(umask) = self.umask {
-            own_umask()?;
+            part_thread()?;
             worn.umask = Some(rustix::process::umask(umask));
         }
         Ok(worn)
     }
+}
+
+/// The daemon's umask: what the thread had that was parted first.
+static UMASK: OnceLock<Mode> = OnceLock::new();
+
+/// Gives this thread a umask that it shares with no other: the daemon's.
+///
+/// The kernel gives a new thread the very one of the thread that starts it (clone(2), `CLONE_FS`),
+/// and tokio starts a thread from whichever has work for it: one that wears an account's, perhaps.
+/// So every thread that makes files does this when it starts, and the process's first before there
+/// is any other. Fails where a seccomp filter hides unshare(2): then no account can have a umask
+/// either, and all threads share the daemon's.
+pub fn part_thread() -> Result<(), Errno> {
+    thread_local! {
+        static PARTED: Cell<bool> = const { Cell::new(false) };
+    }
+    if PARTED.get() {
+        return Ok(());
+    }
+    // SAFETY: CLONE_FS parts the thread's umask, working directory and root from the other threads'.
+    // No descriptor and no memory is concerned, and nothing here changes the working directory.
+    unsafe { unshare_unsafe(UnshareFlags::FS) }?;
+    // Nobody else sees the one in between any more.
+    let inherited = rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    rustix::process::umask(*UMASK.get_or_init(|| inherited));
+    PARTED.set(true);
+    Ok(())
+}
+
+/// The umask that the daemon was started with, for what it starts. `None`: no thread was parted, so
+/// all have it.
+pub fn own_umask() -> Option<Mode> {
+    UMASK.get().copied()
 }
 
 thread_local! {
@@ -166,21 +199,6 @@ fn own() -> Result<&'static Owner, Errno> {
         gid: getegid(),
         groups,
     }))
-}
-
-/// Gives this thread a umask that it shares with no other.
-fn own_umask() -> Result<(), Errno> {
-    thread_local! {
-        static UNSHARED: Cell<bool> = const { Cell::new(false) };
-    }
-    if !UNSHARED.get() {
-        // SAFETY: CLONE_FS parts the thread's umask, working directory and root from the other
-        // threads'. No descriptor and no memory is concerned, and nothing here uses the working
-        // directory after the start.
-        unsafe { unshare_unsafe(UnshareFlags::FS) }?;
-        UNSHARED.set(true);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

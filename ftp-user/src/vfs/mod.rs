@@ -18,7 +18,7 @@ mod resolve;
 mod roots;
 mod upload;
 
-pub use credentials::{Credentials, CredentialsError, Owner};
+pub use credentials::{Credentials, CredentialsError, Owner, own_umask, part_thread};
 pub use entry::{Entry, Kind};
 pub use error::{ErrorKind, VfsError};
 pub use list::{Entries, Listing};

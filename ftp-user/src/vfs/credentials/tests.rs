@@ -38,7 +38,7 @@ fn are_taken_off_however_the_work_ends() {
     if !is_root() {
         return;
     }
-    own_umask().unwrap();
+    part_thread().unwrap();
     let before = present();
     somebody().try_on().unwrap();
     assert_eq!(present(), before);
@@ -95,6 +95,36 @@ fn files_are_made_and_refused_as_the_user() {
     assert_eq!((made.uid(), made.gid()), (12_345, 12_346));
     assert_eq!(made.mode() & 0o777, 0o640);
     assert_eq!(fs::read(&secret).unwrap(), b"root's");
+}
+
+#[test]
+fn a_thread_has_the_daemons_umask_whoever_starts_it() {
+    let umask = || {
+        let umask = rustix::process::umask(Mode::empty());
+        rustix::process::umask(umask);
+        umask
+    };
+    let with = |umask| Credentials {
+        owner: None,
+        umask: Some(Mode::from_raw_mode(umask)),
+    };
+    part_thread().unwrap();
+    let own = umask();
+    assert_eq!(own_umask(), Some(own));
+    let (open, closed) = (with(0), with(0o077));
+    assert_ne!(own, Mode::empty(), "the test needs another one");
+    let worn = open.wear().unwrap();
+    let later = std::thread::spawn(move || {
+        // As work for an account that has one does, in a thread that nobody has parted.
+        let worn = closed.wear().unwrap();
+        let worn_there = umask();
+        drop(worn);
+        (worn_there, umask())
+    });
+    assert_eq!(later.join().unwrap(), (Mode::from_raw_mode(0o077), own));
+    assert_eq!(umask(), Mode::empty());
+    drop(worn);
+    assert_eq!(umask(), own);
 }
 
 /// Prints what `docs/TRUST.md` tells; asserts nothing, because machines differ.
