@@ -7,7 +7,7 @@ use crate::auth::{Accounts, AuthError};
 use crate::config::{Config, PublicAddress};
 use crate::hosts::Hosts;
 use crate::tls::{Tls, TlsError};
-use crate::vfs::VfsError;
+use crate::vfs::{Credentials, VfsError};
 use crate::xferlog::{Xferlog, XferlogError};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -86,6 +86,12 @@ impl Generation {
             }
         }
         accounts.try_on()?;
+        if config.pam.is_some() {
+            Credentials::try_on_anybodys().map_err(|source| AuthError::Credentials {
+                account: "any user of the host ([pam])".to_owned(),
+                source,
+            })?;
+        }
         if accounts.is_empty() {
             return Err(GenerationError::Nobody);
         }

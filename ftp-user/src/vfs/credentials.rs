@@ -86,6 +86,25 @@ impl Credentials {
         Ok(())
     }
 
+    /// The same for users who are known only when they log in: wears a user's who owns nothing.
+    pub fn try_on_anybodys() -> Result<(), CredentialsError> {
+        // The kernel's own for whom it has no number (/proc/sys/kernel/overflowuid).
+        const NOBODY: u32 = 65_534;
+        let nobody = Credentials {
+            owner: Some(Owner {
+                uid: Uid::from_raw(NOBODY),
+                gid: Gid::from_raw(NOBODY),
+                groups: Vec::new(),
+            }),
+            umask: None,
+        };
+        match nobody.try_on() {
+            // This user namespace has no such number, which says nothing about others.
+            Err(CredentialsError::Refused(Errno::INVAL)) => Ok(()),
+            tried => tried,
+        }
+    }
+
     /// This thread's credentials until the guard is dropped. A thread that wears these very ones
     /// already goes on wearing them; one that wears others is refused.
     pub(super) fn wear(&self) -> Result<Worn, Errno> {
@@ -102,10 +121,12 @@ impl Credentials {
             ..Worn::default()
         };
         if let Some(owner) = &self.owner {
-            // Before any change, so that whatever is changed is changed back.
-            worn.own = Some(own()?);
+            let own = own()?;
             // The user last: with it goes the right to change the others.
             set_thread_groups(&owner.groups)?;
+            // From the first change on, so that whatever is changed is changed back. Before it, there
+            // is nothing to change back, and perhaps no right to.
+            worn.own = Some(own);
             set_thread_res_gid(None, owner.gid, None)?;
             set_thread_res_uid(None, owner.uid, None)?;
         }

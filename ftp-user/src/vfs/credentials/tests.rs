@@ -4,6 +4,8 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use rustix::thread::{CapabilitiesSecureBits, set_capabilities, set_capabilities_secure_bits};
+
 use super::*;
 
 fn somebody() -> Credentials {
@@ -95,6 +97,37 @@ fn files_are_made_and_refused_as_the_user() {
     assert_eq!((made.uid(), made.gid()), (12_345, 12_346));
     assert_eq!(made.mode() & 0o777, 0o640);
     assert_eq!(fs::read(&secret).unwrap(), b"root's");
+}
+
+/// A daemon that lacks a capability is told so, and goes on as it was.
+#[test]
+fn without_the_right_to_change_ids_there_is_an_error() {
+    if !is_root() {
+        return;
+    }
+    // A thread of its own: what it gives away is gone.
+    let poor = std::thread::spawn(|| {
+        part_thread().unwrap();
+        Credentials::try_on_anybodys().unwrap();
+        let all = capabilities(None).unwrap();
+        for missing in [CapabilitySet::SETGID, CapabilitySet::SETUID] {
+            let mut some = all;
+            some.effective -= missing;
+            set_capabilities(None, some).unwrap();
+            let before = present();
+            let tried = Credentials::try_on_anybodys();
+            assert!(matches!(tried, Err(CredentialsError::Refused(Errno::PERM))));
+            assert_eq!(present(), before);
+            set_capabilities(None, all).unwrap();
+        }
+        // As for a daemon that is not root: a change of users takes no capabilities away.
+        set_capabilities_secure_bits(CapabilitiesSecureBits::NO_SETUID_FIXUP).unwrap();
+        let tried = Credentials::try_on_anybodys();
+        assert!(
+            matches!(tried, Err(CredentialsError::Mighty(kept)) if kept == MIGHTY & all.effective)
+        );
+    });
+    poor.join().unwrap();
 }
 
 #[test]
