@@ -95,7 +95,11 @@ impl Vfs {
     ) -> Result<(), VfsError> {
         let name = path.last_name(action)?;
         let parent = resolve::parent(&self.root, path).explain(action, path)?;
-        let Some(mut ledger) = self.rules().ledger().explain(action, path)? else {
+        let ledger = match effect {
+            Effect::Makes => self.rules().ledger().explain(action, path)?,
+            Effect::Removes => self.rules().ledger_if_known(),
+        };
+        let Some(mut ledger) = ledger else {
             return call(&parent, name).explain(action, path);
         };
         match effect {

@@ -20,9 +20,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
 use self::elsewhere::{Elsewhere, Figures};
-use super::census::{self, Census, CensusError};
+use super::census::{self, Census};
 use super::{Credentials, wear};
 
 /// After this long, a session that begins counts again: for changes made outside of FTP.
@@ -191,15 +192,34 @@ struct Counting(Arc<Quota>);
 impl Counting {
     fn run(self, root: &OwnedFd, credentials: &Option<Arc<Credentials>>) {
         let started = Instant::now();
-        let mut taken = census::take(root);
-        if taken.as_ref().is_err_and(CensusError::is_denial)
+        let owner = credentials.as_ref().and_then(|them| them.owner.as_ref());
+        let user = owner.map_or_else(geteuid, |owner| owner.uid);
+        let mut taken = census::take(root, user);
+        // The account may be let in where the daemon is not.
+        if taken.as_ref().map_or(true, |census| census.closed > 0)
+            && owner.is_some()
             && let Ok(Some(worn)) = wear(credentials)
         {
-            taken = census::take(root);
+            let seen = census::take(root, user);
             drop(worn);
+            taken = match (taken, seen) {
+                (Ok(taken), Ok(seen)) if seen.closed >= taken.closed => Ok(taken),
+                (Ok(taken), Err(_)) => Ok(taken),
+                (_, seen) => seen,
+            };
         }
         match taken {
-            Ok(Census { bytes, files }) => {
+            Ok(Census {
+                bytes,
+                files,
+                closed,
+                first_closed,
+            }) => {
+                if let Some((first, errno)) = first_closed {
+                    tracing::warn!(closed, first = %first.display(), %errno,
+                        "counted an account's files but for what is in these, which others have \
+                         closed");
+                }
                 tracing::debug!(
                     bytes,
                     files,
@@ -214,7 +234,8 @@ impl Counting {
                 });
             }
             Err(error) => tracing::error!(%error,
-                "cannot count an account's files: it can store nothing for now"),
+                "cannot count an account's files: until that is mended and they log in again, they can \
+                 remove and not store"),
         }
     }
 }

@@ -167,3 +167,29 @@ fn several_sessions_cannot_count_one_file_twice() {
     });
     assert!(site.counted().0 <= 100);
 }
+
+#[test]
+fn what_cannot_be_counted_can_be_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    // Deeper than is walked; a path has room for it.
+    let deep = "d/".repeat(600);
+    fs::create_dir_all(dir.path().join(&deep)).unwrap();
+    fs::write(dir.path().join("file"), "").unwrap();
+    let site = Site::over(dir, quota(1000, 1000));
+    assert_eq!(site.put("a", Write::Truncate, 1), Err(ErrorKind::Io));
+    assert_eq!(site.act(|vfs| vfs.make_dir(&at("e"))), Err(ErrorKind::Io));
+    site.act(|vfs| vfs.remove_file(&at("file"))).unwrap();
+    for level in (1..=600).rev() {
+        let path = at(&"d/".repeat(level));
+        site.act(|vfs| vfs.remove_dir(&path)).unwrap();
+    }
+    assert!(site.names().is_empty());
+    // Counted when the next session begins.
+    let rules = Rules {
+        quota: site.quota.map(|quota| (quota, QuotaLimits::default())),
+        ..Rules::default()
+    };
+    let site = Site::over(site.dir, rules);
+    site.put("a", Write::Truncate, 1).unwrap();
+    assert_eq!(site.counted(), (1, 1));
+}
