@@ -1,6 +1,7 @@
 //! Files while they are written: where their bytes go, as whom they are stored, how many there may
 //! be, and what becomes of a file whose upload does not come to its end.
 
+mod end;
 mod open;
 
 use std::fs::File;
@@ -9,19 +10,18 @@ use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use rustix::fs::{
-    AtFlags, Mode, OFlags, Stat, fchmod, fstat, fsync, openat, renameat, statat, unlinkat,
-};
+use rustix::fs::{Mode, ftruncate};
 use rustix::io::Errno;
 
 use super::path::VirtualPath;
-use super::quota::{Inode, Ledger, Quota, QuotaLimits, inode};
-use super::{Credentials, LOOK, resolve, wear};
+use super::quota::{Inode, Ledger, Quota, QuotaLimits};
+use super::{Credentials, wear};
 
 /// Where the first byte of an upload goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Write {
-    /// STOR: into an empty file, made if need be, emptied if it is there.
+    /// STOR: into an empty file, made if need be. One that is there is emptied when the first byte
+    /// is stored, or at the end of an upload without any.
     Truncate,
     /// APPE: behind what is there; the file is made if need be.
     Append,
@@ -44,7 +44,7 @@ pub struct Rules {
     pub atomic: bool,
     /// Whether a file is on the disk before its upload is reported complete.
     pub sync: bool,
-    /// Whether what came in before an upload broke off is removed.
+    /// Whether a file that an upload made is removed when the upload breaks off.
     pub remove_aborted: bool,
 }
 
@@ -101,6 +101,8 @@ pub struct Upload {
     file: File,
     /// Where the next byte goes.
     at: u64,
+    /// What was in the file before is still there, and goes before the first byte is stored.
+    is_old: bool,
     inode: Inode,
     path: VirtualPath,
     place: Place,
@@ -113,10 +115,10 @@ pub struct Upload {
 /// What the file's name has to do with the bytes.
 #[derive(Debug)]
 enum Place {
-    /// The bytes go where earlier ones stay.
+    /// The bytes go into a file that was there before.
     Among,
-    /// The bytes are all that is in the file of that name.
-    Whole,
+    /// The bytes go into a file that was made for them.
+    Made,
     /// The bytes are in a file of another name; then it takes this one, and the mode of the file
     /// that has it now.
     Beside {
@@ -149,40 +151,32 @@ impl Upload {
         if self.rules().file_size.is_some_and(|most| end > most.get()) {
             return Err(Errno::FBIG.into());
         }
+        let worn = wear(&self.credentials)?;
+        // Nothing is no reason yet: there may be more to come, or an error.
+        if self.is_old && count > 0 {
+            self.empty(end)?;
+        }
         if let Some(mut ledger) = self.rules().ledger()? {
             ledger.reserve(self.inode, end)?;
         }
-        let worn = wear(&self.credentials)?;
         let stored = write(&mut self.file)?;
         drop(worn);
         self.at = end;
         Ok(stored)
     }
 
-    /// Ends the upload in good order: the file is whole, and has its name.
-    pub fn complete(mut self) -> io::Result<()> {
-        let worn = wear(&self.credentials)?;
-        if self.rules().sync {
-            fsync(&self.file)?;
+    /// Empties the file that was there, for one of which there are `end` bytes by now, if there may be
+    /// so many. O_TRUNC would have emptied it before anybody knew whether anything comes.
+    fn empty(&mut self, end: u64) -> Result<(), Errno> {
+        let mut ledger = Rules::of(&self.rules).ledger()?;
+        if let Some(ledger) = &ledger {
+            ledger.may_become(self.inode, end)?;
         }
-        if let Place::Beside {
-            directory,
-            temporary,
-            mode,
-        } = &self.place
-        {
-            if let Some(mode) = mode {
-                fchmod(&self.file, *mode)?;
-            }
-            let name = self.path.file_name().unwrap_or_default();
-            replace(self.rules(), directory, temporary, name)?;
-            if self.rules().sync {
-                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                fsync(openat(directory, c".", flags, Mode::empty())?)?;
-            }
+        ftruncate(&self.file, 0)?;
+        if let Some(ledger) = &mut ledger {
+            ledger.emptied(self.inode);
         }
-        drop(worn);
-        self.complete = true;
+        self.is_old = false;
         Ok(())
     }
 
@@ -194,81 +188,6 @@ impl Upload {
     pub fn is_counted(&self) -> bool {
         self.rules().count()
     }
-
-    /// Whether [`Upload::complete`] has anything to do that takes the disk's time, or may wait.
-    pub fn has_an_end(&self) -> bool {
-        self.rules().sync || self.is_counted() || matches!(self.place, Place::Beside { .. })
-    }
-
-    fn break_off(&self) -> Result<(), Errno> {
-        match &self.place {
-            Place::Beside {
-                directory,
-                temporary,
-                ..
-            } => {
-                let worn = wear(&self.credentials)?;
-                if !self.rules().remove_aborted {
-                    let name = [self.path.file_name().unwrap_or_default(), b".part"].concat();
-                    if replace(self.rules(), directory, temporary, &name).is_ok() {
-                        return Ok(());
-                    }
-                }
-                let removed = self.remove(directory, temporary.as_bytes());
-                drop(worn);
-                removed
-            }
-            Place::Whole if self.rules().remove_aborted => {
-                let worn = wear(&self.credentials)?;
-                let directory = resolve::parent(&self.root, &self.path)?;
-                let removed = self.remove(&directory, self.path.file_name().unwrap_or_default());
-                drop(worn);
-                removed
-            }
-            Place::Whole | Place::Among => Ok(()),
-        }
-    }
-
-    /// Removes the file under `name`, if it is this one.
-    fn remove(&self, directory: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
-        let mut ledger = self.rules().ledger_if_known();
-        let stat = statat(directory, name, LOOK)?;
-        if inode(&stat) != self.inode {
-            return Ok(());
-        }
-        unlinkat(directory, name, AtFlags::empty())?;
-        if let Some(ledger) = &mut ledger {
-            ledger.removed(&stat);
-        }
-        Ok(())
-    }
-}
-
-/// Gives the file `from` the name `to`, whatever has it now.
-fn replace(rules: &Rules, directory: &OwnedFd, from: &str, to: &[u8]) -> Result<(), Errno> {
-    let mut ledger = rules.ledger()?;
-    let replaced: Option<Stat> = statat(directory, to, LOOK).ok();
-    renameat(directory, from, directory, to)?;
-    if let (Some(ledger), Some(replaced)) = (&mut ledger, replaced) {
-        ledger.removed(&replaced);
-    }
-    Ok(())
-}
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        if !self.complete
-            && let Err(errno) = self.break_off()
-        {
-            tracing::warn!(path = %self.path, %errno, "cannot put away what an upload left");
-        }
-        if let Some((quota, limits)) = &self.rules().quota
-            && let Ok(mut ledger) = quota.ledger(*limits)
-            && let Ok(stat) = fstat(&self.file)
-        {
-            ledger.end_writing(&stat);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -277,6 +196,7 @@ impl Upload {
     pub(crate) fn into_file(file: File) -> Upload {
         Upload {
             at: 0,
+            is_old: false,
             inode: (0, 0),
             path: VirtualPath::root(),
             place: Place::Among,

@@ -20,6 +20,38 @@ fn files_arrive_as_they_are() {
     client.expect("STAT", 211);
 }
 
+/// Whoever takes the place of the client, or nobody: there is no reason to empty anything yet.
+#[test]
+fn a_file_stays_as_it_is_until_bytes_come_in_its_place() {
+    for remove_aborted in [false, true] {
+        let server = Server::start_with(|config| config.uploads.remove_aborted = remove_aborted);
+        server.put("a", b"what was there");
+        let mut client = server.alice();
+        // Nobody connects.
+        client.pasv_port();
+        client.send(b"STOR a\r\nABOR\r\n");
+        client.expect_reply(426);
+        client.expect_reply(226);
+        assert_eq!(server.get("a"), b"what was there");
+        // Nothing comes.
+        let data = client.pasv();
+        client.expect("STOR a", 150);
+        client.send(b"ABOR\r\n");
+        client.expect_reply(426);
+        client.expect_reply(226);
+        drop(data);
+        assert_eq!(server.get("a"), b"what was there");
+        client.store("STOR a", b"new");
+        assert_eq!(server.get("a"), b"new");
+        client.store("STOR a", b"");
+        assert_eq!(server.get("a"), b"");
+        client.expect("TYPE A", 200);
+        client.store("STOR a", b"\r\n");
+        client.store("STOR a", b"");
+        assert_eq!(server.get("a"), b"");
+    }
+}
+
 /// How many segments with data this end has got (tcp(7), `TCP_INFO`).
 fn segments(socket: &TcpStream) -> u32 {
     // SAFETY: it is all numbers.

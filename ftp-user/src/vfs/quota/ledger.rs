@@ -98,6 +98,18 @@ impl Ledger<'_> {
         Ok(())
     }
 
+    /// Whether a file that is being written may have `end` bytes in place of those that are counted
+    /// for it: EDQUOT. None at all it may always have.
+    pub(in crate::vfs) fn may_become(&self, file: Inode, end: u64) -> Result<(), Errno> {
+        let account = self.account()?;
+        let counted = account.writing.get(&file).copied().unwrap_or_default();
+        let others = account.bytes.saturating_sub(counted);
+        match self.limits.bytes {
+            Some(most) if end > 0 && others.saturating_add(end) > most.get() => Err(Errno::DQUOT),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// A file that is being written was emptied.
     pub(in crate::vfs) fn emptied(&mut self, file: Inode) {
         self.with(|account| {

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use rustix::fs::{FileType, Mode, OFlags, SeekFrom, fstat, ftruncate, openat, statat};
+use rustix::fs::{FileType, Mode, OFlags, SeekFrom, fstat, openat, statat};
 use rustix::io::Errno;
 
 use super::super::error::{ErrorKind, Explain as _};
@@ -57,7 +57,7 @@ impl Vfs {
             let parent = resolve::parent(&self.root, &path).explain(action, directory)?;
             match openat(&parent, name.as_bytes(), NEW, resolve::NEW_FILE) {
                 Ok(file) => {
-                    let upload = self.upload(file.into(), &path, Place::Whole, ledger, true)?;
+                    let upload = self.upload(file.into(), &path, Place::Made, ledger, true)?;
                     return Ok((path, upload));
                 }
                 Err(errno @ (Errno::EXIST | Errno::INTR)) => last = errno,
@@ -77,7 +77,7 @@ impl Vfs {
             Write::At(_) => OFlags::WRONLY,
         };
         let mut ledger = self.rules().ledger().explain(ACTION, path)?;
-        let mut made = false;
+        let (mut place, mut is_new) = (Place::Among, false);
         let (file, size) = match self.open_regular(path, flags - OFlags::CREATE, ACTION) {
             Err(missing)
                 if missing.kind() == ErrorKind::NotFound && flags.contains(OFlags::CREATE) =>
@@ -85,11 +85,22 @@ impl Vfs {
                 if let Some(ledger) = &ledger {
                     ledger.has_room().explain(ACTION, path)?;
                 }
-                made = true;
-                let file = resolve::open(&self.root, path, flags).explain(ACTION, path)?;
-                // Somebody may have put something else there since.
-                let size = regular(&file, path, ACTION)?;
-                (File::from(file), size)
+                is_new = true;
+                match resolve::open(&self.root, path, flags | OFlags::EXCL) {
+                    Ok(file) => {
+                        if how == Write::Truncate {
+                            place = Place::Made;
+                        }
+                        (File::from(file), 0)
+                    }
+                    // A link that leads to where nothing is, or somebody was quicker.
+                    Err(Errno::EXIST) => {
+                        let file = resolve::open(&self.root, path, flags).explain(ACTION, path)?;
+                        let size = regular(&file, path, ACTION)?;
+                        (File::from(file), size)
+                    }
+                    Err(errno) => return Err(errno).explain(ACTION, path),
+                }
             }
             opened => opened?,
         };
@@ -101,18 +112,9 @@ impl Vfs {
             }
             Write::At(offset) => offset,
         };
-        let place = match how {
-            Write::Truncate => Place::Whole,
-            Write::Append | Write::At(_) => Place::Among,
-        };
-        let mut upload = self.upload(file, path, place, ledger.take(), made)?;
-        // O_TRUNC would have emptied it before we knew what it is.
-        if how == Write::Truncate && size > 0 {
-            ftruncate(&upload.file, 0).explain(ACTION, path)?;
-            if let Some(mut ledger) = self.rules().ledger().explain(ACTION, path)? {
-                ledger.emptied(upload.inode);
-            }
-        }
+        let is_old = how == Write::Truncate && matches!(place, Place::Among);
+        let mut upload = self.upload(file, path, place, ledger.take(), is_new)?;
+        upload.is_old = is_old;
         if start > 0 {
             rustix::fs::seek(&upload.file, SeekFrom::Start(start)).explain(ACTION, path)?;
             upload.at = start;
@@ -185,6 +187,7 @@ impl Vfs {
         Ok(Upload {
             file,
             at: 0,
+            is_old: false,
             inode: inode(&stat),
             path: path.clone(),
             place,

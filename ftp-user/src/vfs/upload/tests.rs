@@ -1,5 +1,7 @@
 //! Uploads against their rules: what is stored, what is refused, what is left, and what is counted.
 
+mod left;
+mod old;
 mod quota;
 
 use std::fs;

@@ -59,6 +59,10 @@ fn a_data_connection_of_another_session_is_refused() {
             assert!(bytes.is_empty());
             let text = client.expect_reply(522);
             assert!(text.contains("resume"), "{text}");
+            let mut data = client.secure_data(stranger);
+            client.expect("STOR a", 150);
+            let _ = data.write_all(b"theirs").and_then(|()| data.flush());
+            client.expect_reply(522);
         }
         assert_eq!(client.secure_retr("a", &config), b"secret");
         intruder.expect("NOOP", 200);

@@ -1,0 +1,152 @@
+//! How an upload ends: its file gets its name, or what it leaves is put away.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{
+    AtFlags, Mode, OFlags, RenameFlags, Stat, fchmod, fstat, fsync, linkat, openat, renameat,
+    renameat_with, statat, unlinkat,
+};
+use rustix::io::Errno;
+
+use super::super::quota::inode;
+use super::super::{LOOK, resolve, wear};
+use super::{Place, Rules, Upload};
+
+/// How many names are tried for what an upload leaves.
+const LEFT_TRIES: usize = 9;
+
+impl Upload {
+    /// Ends the upload in good order: the file is whole, and has its name.
+    pub fn complete(mut self) -> io::Result<()> {
+        let worn = wear(&self.credentials)?;
+        if self.is_old {
+            self.empty(0)?;
+        }
+        if self.rules().sync {
+            fsync(&self.file)?;
+        }
+        if let Place::Beside {
+            directory,
+            temporary,
+            mode,
+        } = &self.place
+        {
+            if let Some(mode) = mode {
+                fchmod(&self.file, *mode)?;
+            }
+            let name = self.path.file_name().unwrap_or_default();
+            replace(self.rules(), directory, temporary, name)?;
+            if self.rules().sync {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                fsync(openat(directory, c".", flags, Mode::empty())?)?;
+            }
+        }
+        drop(worn);
+        self.complete = true;
+        Ok(())
+    }
+
+    /// Whether [`Upload::complete`] has anything to do that takes the disk's time, or may wait.
+    pub fn has_an_end(&self) -> bool {
+        self.rules().sync || self.is_counted() || matches!(self.place, Place::Beside { .. })
+    }
+
+    fn break_off(&self) -> Result<(), Errno> {
+        match &self.place {
+            Place::Beside {
+                directory,
+                temporary,
+                ..
+            } => {
+                let worn = wear(&self.credentials)?;
+                let kept = !self.rules().remove_aborted && self.keep(directory, temporary).is_ok();
+                let done = match kept {
+                    true => Ok(()),
+                    false => self.remove(directory, temporary.as_bytes()),
+                };
+                drop(worn);
+                done
+            }
+            Place::Made if self.rules().remove_aborted => {
+                let worn = wear(&self.credentials)?;
+                let directory = resolve::parent(&self.root, &self.path)?;
+                let removed = self.remove(&directory, self.path.file_name().unwrap_or_default());
+                drop(worn);
+                removed
+            }
+            Place::Made | Place::Among => Ok(()),
+        }
+    }
+
+    /// Leaves the file under its name to be and ".part", or with a number before that: nothing that
+    /// has such a name is replaced, whoever's it is.
+    fn keep(&self, directory: &OwnedFd, temporary: &str) -> Result<(), Errno> {
+        let name = self.path.file_name().unwrap_or_default();
+        let mut last = Errno::EXIST;
+        for number in 1..=LEFT_TRIES {
+            let end = match number {
+                1 => ".part".to_owned(),
+                number => format!(".{number}.part"),
+            };
+            match rename_new(directory, temporary, &[name, end.as_bytes()].concat()) {
+                Err(errno @ Errno::EXIST) => last = errno,
+                done => return done,
+            }
+        }
+        Err(last)
+    }
+
+    /// Removes the file under `name`, if it is this one.
+    fn remove(&self, directory: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+        let mut ledger = self.rules().ledger_if_known();
+        let stat = statat(directory, name, LOOK)?;
+        if inode(&stat) != self.inode {
+            return Ok(());
+        }
+        unlinkat(directory, name, AtFlags::empty())?;
+        if let Some(ledger) = &mut ledger {
+            ledger.removed(&stat);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if !self.complete
+            && let Err(errno) = self.break_off()
+        {
+            tracing::warn!(path = %self.path, %errno, "cannot put away what an upload left");
+        }
+        if let Some((quota, limits)) = &self.rules().quota
+            && let Ok(mut ledger) = quota.ledger(*limits)
+            && let Ok(stat) = fstat(&self.file)
+        {
+            ledger.end_writing(&stat);
+        }
+    }
+}
+
+/// Gives the file `from` the name `to`, whatever has it now.
+fn replace(rules: &Rules, directory: &OwnedFd, from: &str, to: &[u8]) -> Result<(), Errno> {
+    let mut ledger = rules.ledger()?;
+    let replaced: Option<Stat> = statat(directory, to, LOOK).ok();
+    renameat(directory, from, directory, to)?;
+    if let (Some(ledger), Some(replaced)) = (&mut ledger, replaced) {
+        ledger.removed(&replaced);
+    }
+    Ok(())
+}
+
+/// Gives the file `from` the name `to`, which nothing may have: EEXIST.
+fn rename_new(directory: &OwnedFd, from: &str, to: &[u8]) -> Result<(), Errno> {
+    match renameat_with(directory, from, directory, to, RenameFlags::NOREPLACE) {
+        // Not known to this file system (NFS). A second name, then without the first, is as good.
+        Err(Errno::INVAL) => {
+            linkat(directory, from, directory, to, AtFlags::empty())?;
+            unlinkat(directory, from, AtFlags::empty())
+        }
+        done => done,
+    }
+}
