@@ -4,6 +4,7 @@ use super::connection::{DataConnection, Direction, Link};
 use super::error::TransferError;
 use super::step::{Job, Moved, run};
 use super::store::{Received, Store};
+use crate::disk;
 use crate::vfs::Upload;
 use rustix::buffer::{Buffer, spare_capacity};
 use rustix::io::Errno;
@@ -46,12 +47,9 @@ pub async fn receive_file(
     complete(run(connection, copy).await?.store.into_upload()).await
 }
 
-/// Gives a file that is whole its name, where it has not got it yet.
+/// Gives a file that is whole its name, where it has not got it yet, and closes it: file work, too.
 pub(super) async fn complete(upload: Upload) -> Result<(), TransferError> {
-    let done = match upload.has_an_end() {
-        true => tokio::task::spawn_blocking(|| upload.complete()).await?,
-        false => upload.complete(),
-    };
+    let done = disk::run(upload.ends_long(), || upload.complete()).await?;
     done.map_err(TransferError::Write)
 }
 
@@ -70,6 +68,10 @@ impl Job for SpliceFile {
 
     fn is_long(&self) -> bool {
         self.upload.is_counted()
+    }
+
+    fn ends_long(&self) -> bool {
+        self.upload.ends_long()
     }
 
     fn attempt(&mut self, link: &Link, most: usize) -> Result<Moved, TransferError> {
@@ -173,6 +175,10 @@ impl Job for CopyFile {
         self.store.is_long()
     }
 
+    fn ends_long(&self) -> bool {
+        self.store.ends_long()
+    }
+
     fn attempt(&mut self, link: &Link, most: usize) -> Result<Moved, TransferError> {
         let most = self.store.appetite().min(most);
         self.buffer.resize(link.portion(most), 0);
@@ -190,37 +196,4 @@ impl Job for CopyFile {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::vfs::{QuotaLimits, Rules, Tree, VirtualPath, Write};
-    use std::sync::Arc;
-
-    #[test]
-    fn what_may_wait_for_a_count_is_no_work_for_a_worker() {
-        for counted in [false, true] {
-            let folder = tempfile::tempdir().unwrap();
-            let rules = Rules {
-                quota: counted.then(|| (Arc::default(), QuotaLimits::default())),
-                ..Rules::default()
-            };
-            let tree = Tree::open(folder.path(), None, Some(Arc::new(rules))).unwrap();
-            assert_eq!(tree.is_counted(), counted);
-            let path = VirtualPath::root().join(b"file").unwrap();
-            let open = || tree.act(|vfs| vfs.open_write(&path, Write::Truncate));
-            let splice = SpliceFile {
-                upload: open().unwrap(),
-                pipe: None,
-                odd: false,
-            };
-            assert_eq!(splice.is_long(), counted);
-            assert_eq!(splice.upload.has_an_end(), counted);
-            // One writer at a time.
-            drop(splice);
-            let copy = CopyFile {
-                store: Store::new(open().unwrap(), Received::AS_THEY_ARE),
-                buffer: Vec::new(),
-            };
-            assert_eq!(copy.is_long(), counted);
-        }
-    }
-}
+mod tests;

@@ -54,6 +54,10 @@ pub(super) trait Job: Send + 'static {
     /// Whether an attempt may take long although the disk does not: compression, encryption of more
     /// than a little, or a wait for whoever counts a quota.
     fn is_long(&self) -> bool;
+    /// Whether its drop may: an upload's closes a file, which may write.
+    fn ends_long(&self) -> bool {
+        self.is_long()
+    }
     /// Moves `most` bytes at the most.
     fn attempt(&mut self, link: &Link, most: usize) -> Result<Moved, TransferError>;
 }
@@ -67,7 +71,7 @@ enum Step {
 }
 
 /// Runs a job to its end. Dropping the future ends it after the step that runs. One that fails and is
-/// long is dropped on a blocking thread: an upload that is broken off may wait as it did before.
+/// ends long is dropped on a blocking thread: an upload that is broken off may wait as it did before.
 pub(super) async fn run<J: Job>(
     connection: &DataConnection,
     mut job: J,
@@ -108,7 +112,7 @@ pub(super) async fn run<J: Job>(
             Err(error) => break error,
         }
     };
-    disk::run(job.is_long(), move || drop(job)).await?;
+    disk::run(job.ends_long(), move || drop(job)).await?;
     Err(error)
 }
 

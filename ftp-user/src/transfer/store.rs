@@ -73,6 +73,11 @@ impl Store {
         self.inflate.is_some() || self.upload.is_counted()
     }
 
+    /// Whether its end may be long; see [`Upload::ends_long`].
+    pub(super) fn ends_long(&self) -> bool {
+        self.is_long() || self.upload.ends_long()
+    }
+
     /// Takes the next bytes.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(), TransferError> {
         let Store {

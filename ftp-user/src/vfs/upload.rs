@@ -101,6 +101,8 @@ pub struct Upload {
     file: File,
     /// Where the next byte goes.
     at: u64,
+    /// How many have been stored.
+    written: u64,
     /// What was in the file before is still there, and goes before the first byte is stored.
     is_old: bool,
     inode: Inode,
@@ -162,6 +164,7 @@ impl Upload {
         let stored = write(&mut self.file)?;
         drop(worn);
         self.at = end;
+        self.written = self.written.saturating_add(count as u64);
         Ok(stored)
     }
 
@@ -196,6 +199,7 @@ impl Upload {
     pub(crate) fn into_file(file: File) -> Upload {
         Upload {
             at: 0,
+            written: 0,
             is_old: false,
             inode: (0, 0),
             path: VirtualPath::root(),

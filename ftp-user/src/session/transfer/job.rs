@@ -60,7 +60,7 @@ impl Job {
     /// for whoever counts.
     pub(super) async fn put_away(self) {
         let long = match &self {
-            Job::Receive(upload, _) => upload.is_counted(),
+            Job::Receive(upload, _) => upload.ends_long(),
             Job::Bytes(_) | Job::File(..) | Job::Ascii(_) | Job::Listing(_) | Job::Deflated(_) => {
                 false
             }

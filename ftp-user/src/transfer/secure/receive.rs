@@ -46,6 +46,10 @@ impl Job for Receive {
         self.store.is_long()
     }
 
+    fn ends_long(&self) -> bool {
+        self.store.ends_long()
+    }
+
     fn attempt(&mut self, link: &Link, most: usize) -> Result<Moved, TransferError> {
         if self.done {
             if self.tls.unsent() == 0 {

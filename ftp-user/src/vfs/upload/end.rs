@@ -13,6 +13,9 @@ use super::super::quota::inode;
 use super::super::{LOOK, resolve, wear};
 use super::{Place, Rules, Upload};
 
+/// Bytes that a close may have to write at once: of more it may be long, however quick the disk was
+/// so far. NFS writes all of them then.
+const LITTLE: u64 = 64 << 10;
 /// How many names are tried for what an upload leaves.
 const LEFT_TRIES: usize = 9;
 
@@ -47,9 +50,13 @@ impl Upload {
         Ok(())
     }
 
-    /// Whether [`Upload::complete`] has anything to do that takes the disk's time, or may wait.
-    pub fn has_an_end(&self) -> bool {
-        self.rules().sync || self.is_counted() || matches!(self.place, Place::Beside { .. })
+    /// Whether its end, by [`Upload::complete`] or a drop, may be long although the disk is not, or
+    /// may wait: then it is no work for an async worker.
+    pub fn ends_long(&self) -> bool {
+        self.written > LITTLE
+            || self.rules().sync
+            || self.is_counted()
+            || matches!(self.place, Place::Beside { .. })
     }
 
     fn break_off(&self) -> Result<(), Errno> {

@@ -187,6 +187,7 @@ impl Vfs {
         Ok(Upload {
             file,
             at: 0,
+            written: 0,
             is_old: false,
             inode: inode(&stat),
             path: path.clone(),
