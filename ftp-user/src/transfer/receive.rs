@@ -9,7 +9,9 @@ use crate::vfs::Upload;
 use rustix::buffer::{Buffer, spare_capacity};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
-use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+use rustix::pipe::{
+    PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice,
+};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -17,6 +19,8 @@ use std::os::fd::OwnedFd;
 /// The pipe between socket and file: as much as an unprivileged pipe may hold. With less, each
 /// round moves less than its two system calls cost.
 const PIPE: usize = 1 << 20;
+/// A pipe that holds less is of no use: copying moves more at a time.
+const LEAST_PIPE: usize = 64 << 10;
 
 /// Stores what the client sends until the client ends the connection, and completes the upload.
 /// After a failure it is broken off.
@@ -29,11 +33,13 @@ pub async fn receive_file(
         let splice = SpliceFile {
             upload,
             pipe: None,
-            odd: false,
+            copied: false,
         };
         match run(connection, splice).await? {
             SpliceFile {
-                odd: false, upload, ..
+                copied: false,
+                upload,
+                ..
             } => return complete(upload).await,
             SpliceFile { upload, .. } => upload,
         }
@@ -57,8 +63,9 @@ pub(super) async fn complete(upload: Upload) -> Result<(), TransferError> {
 struct SpliceFile {
     upload: Upload,
     pipe: Option<(OwnedFd, OwnedFd)>,
-    /// The file turned out to be of a kind that cannot be spliced into.
-    odd: bool,
+    /// What is left has to be copied: the file is of a kind that cannot be spliced into, or there
+    /// is no pipe that is worth it.
+    copied: bool,
 }
 
 impl Job for SpliceFile {
@@ -80,7 +87,13 @@ impl Job for SpliceFile {
         }
         let (out, into) = match &mut self.pipe {
             Some(pipe) => pipe,
-            none => none.insert(pipe().map_err(TransferError::Write)?),
+            none => match pipe().map_err(TransferError::Write)? {
+                Some(pipe) => none.insert(pipe),
+                None => {
+                    self.copied = true;
+                    return Ok(Moved::End);
+                }
+            },
         };
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
         let most = link.portion(PIPE.min(most));
@@ -94,8 +107,8 @@ impl Job for SpliceFile {
         };
         link.monitor.add(taken);
         let stored = self.upload.store(taken, |file| empty(out, file, taken));
-        self.odd = stored.map_err(TransferError::Write)?;
-        Ok(match self.odd {
+        self.copied = stored.map_err(TransferError::Write)?;
+        Ok(match self.copied {
             true => Moved::End,
             false => Moved::Some(taken as u64),
         })
@@ -147,11 +160,12 @@ fn empty(pipe: &OwnedFd, file: &mut File, bytes: usize) -> io::Result<bool> {
     Ok(false)
 }
 
-fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+/// `None`: only one that is too small. Beyond fs.pipe-user-pages-soft the kernel enlarges none, and
+/// those that are made then hold two pages (fs/pipe.c, `alloc_pipe_info`).
+fn pipe() -> io::Result<Option<(OwnedFd, OwnedFd)>> {
     let (out, into) = pipe_with(PipeFlags::CLOEXEC)?;
-    // Refused beyond fs.pipe-user-pages-soft; then the default size has to do.
-    let _ = fcntl_setpipe_size(&into, PIPE);
-    Ok((out, into))
+    let holds = fcntl_setpipe_size(&into, PIPE).or_else(|_| fcntl_getpipe_size(&into))?;
+    Ok((holds >= LEAST_PIPE).then_some((out, into)))
 }
 
 /// Copies what the pipe holds.

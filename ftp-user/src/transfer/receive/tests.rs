@@ -1,11 +1,27 @@
-//! Where uploads are stored and closed.
+//! Where uploads are stored and closed, and what becomes of them without a pipe.
 
 use super::*;
-use crate::vfs::{QuotaLimits, Rules, Tree, VirtualPath, Write};
+use crate::transfer::Monitor;
+use crate::vfs::{Credentials, Owner, QuotaLimits, Rules, Tree, VfsError, VirtualPath, Write};
+use rustix::process::{Gid, Uid};
+use std::io::{Seek as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 fn path() -> VirtualPath {
     VirtualPath::root().join(b"file").unwrap()
+}
+
+/// Our end and the client's.
+fn pair() -> (DataConnection, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (server, _) = listener.accept().unwrap();
+    server.set_nonblocking(true).unwrap();
+    let stall = Duration::from_secs(20);
+    let connection = DataConnection::new(server, Monitor::default(), stall, None);
+    (connection, client)
 }
 
 #[test]
@@ -22,7 +38,7 @@ fn what_may_wait_for_a_count_is_no_work_for_a_worker() {
         let splice = SpliceFile {
             upload: open().unwrap(),
             pipe: None,
-            odd: false,
+            copied: false,
         };
         assert_eq!(splice.is_long(), counted);
         assert_eq!(splice.ends_long(), counted);
@@ -53,8 +69,71 @@ fn the_close_of_what_may_write_much_is_no_work_for_a_worker() {
         let splice = SpliceFile {
             upload: copy.store.into_upload(),
             pipe: None,
-            odd: false,
+            copied: false,
         };
         assert_eq!((splice.ends_long(), splice.is_long()), (long, false));
     }
+}
+
+/// The kernel counts the pages of all pipes of a user, except for those who may pass over limits.
+#[test]
+fn beyond_the_hosts_limit_of_pipes_uploads_are_copied() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut own = tempfile::tempfile().unwrap();
+    let nobody = Credentials {
+        owner: rustix::process::geteuid().is_root().then(|| Owner {
+            uid: Uid::from_raw(12_345),
+            gid: Gid::from_raw(12_346),
+            groups: Vec::new(),
+        }),
+        umask: None,
+    };
+    let limit = std::fs::read_to_string("/proc/sys/fs/pipe-user-pages-soft").unwrap();
+    let limit: usize = limit.trim().parse().unwrap();
+    if limit == 0 {
+        eprintln!("skipped: no limit of pipes (fs.pipe-user-pages-soft)");
+        return;
+    }
+    std::os::unix::fs::chown(folder.path(), Some(12_345), None).ok();
+    let tree = Tree::open(folder.path(), Some(Arc::new(nobody)), None).unwrap();
+    // A page is 4 KiB at least.
+    let most = limit / (PIPE / 4096) + 17;
+    let mut pipes = Vec::new();
+    // Others of this user, such as other tests, may close theirs at any moment.
+    for _ in 0..100 {
+        let (connection, mut client) = pair();
+        let mut splice = SpliceFile {
+            upload: Upload::into_file(own.try_clone().unwrap()),
+            pipe: None,
+            copied: false,
+        };
+        client.write_all(b"copied").unwrap();
+        let moved = tree.act(|_| -> Result<_, VfsError> {
+            // Large ones, then those of the default size, of which 16 are a large one.
+            while pipes.len() < most
+                && let Some(pipe) = pipe().unwrap()
+            {
+                assert!(fcntl_getpipe_size(&pipe.0).unwrap() >= LEAST_PIPE);
+                pipes.push(pipe);
+            }
+            Ok(splice.attempt(connection.link(), usize::MAX))
+        });
+        if !splice.copied {
+            continue;
+        }
+        assert!(matches!(moved, Ok(Ok(Moved::End))));
+        // Nothing has been taken: it is all there for the one that copies.
+        let mut copy = CopyFile {
+            store: Store::new(splice.upload, Received::AS_THEY_ARE),
+            buffer: Vec::new(),
+        };
+        let moved = copy.attempt(connection.link(), usize::MAX);
+        assert!(matches!(moved, Ok(Moved::Some(6))));
+        let mut bytes = Vec::new();
+        own.rewind().unwrap();
+        own.read_to_end(&mut bytes).unwrap();
+        assert!(bytes.ends_with(b"copied"), "{bytes:?}");
+        return;
+    }
+    panic!("spliced through a pipe of two pages");
 }
