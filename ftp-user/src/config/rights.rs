@@ -11,13 +11,16 @@ use serde::{Deserialize, Serialize};
 /// `["read", "list", "write"]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Rights {
-    /// RETR, SIZE, MDTM.
+    /// RETR, SIZE, MDTM; HASH and its kin.
     pub read: bool,
-    /// LIST, NLST, MLSD, MLST, CWD.
+    /// LIST, NLST, MLSD, MLST, STAT of a path; SIZE, MDTM. CWD is for everybody: who has no right but
+    /// `write` goes by it to where things are dropped.
     pub list: bool,
-    /// STOR, STOU: new files and new content.
+    /// STOR, behind REST too: who may write a file anew may write a part of it anew. STOU, MFMT, SITE
+    /// UTIME and SYMLINK.
     pub write: bool,
-    /// APPE, and REST before STOR.
+    /// APPE: files are made and grow, and what is in them stays. So not REST before STOR, which writes
+    /// over it.
     pub append: bool,
     /// DELE, RMD.
     pub delete: bool,

@@ -191,9 +191,10 @@ fn permissions(kind: Kind, rights: &Rights, out: &mut Vec<u8>) {
     let (file, dir) = (kind == Kind::File, kind == Kind::Dir);
     let letters = [
         (b'a', file && rights.append),
-        (b'c', dir && rights.write),
+        (b'c', dir && (rights.write || rights.append)),
         (b'd', rights.delete),
-        (b'e', dir && rights.list),
+        // CWD is for everybody.
+        (b'e', dir),
         (b'f', rights.rename),
         (b'l', dir && rights.list),
         (b'm', dir && rights.mkdir),

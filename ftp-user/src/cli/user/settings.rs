@@ -9,7 +9,8 @@ use crate::config::{AccountLimits, Bytes, Network, PortSet, Principal, Umask, Us
 /// What flags change. Whatever is not given stays as it is.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Settings {
-    /// "all", "read-only", or a list of read, list, write, append, delete, rename, mkdir, chmod
+    /// "all", "read-only", or a list of read, list, write, append, delete, rename, mkdir, chmod;
+    /// write is for STOR (behind REST too), append for APPE; CWD needs none
     #[arg(long, value_name = "RIGHTS")]
     rights: Option<Rights>,
     /// The same as --rights read-only

@@ -162,7 +162,13 @@ fn facts_of_files_directories_and_others() {
     assert!(facts(&link, &all, &Rights::ALL).contains(";perm=df;"));
     assert!(facts(&entry(b"a"), &all, &Rights::READ_ONLY).contains(";perm=r;"));
     assert!(facts(&dir, &all, &Rights::READ_ONLY).contains(";perm=el;"));
-    assert!(facts(&dir, &all, &Rights::default()).contains(";perm=;"));
+    assert!(facts(&dir, &all, &Rights::default()).contains(";perm=e;"));
+    let append = Rights {
+        append: true,
+        ..Rights::default()
+    };
+    assert!(facts(&dir, &all, &append).contains(";perm=ce;"));
+    assert!(facts(&entry(b"a"), &all, &append).contains(";perm=a;"));
 }
 
 #[test]

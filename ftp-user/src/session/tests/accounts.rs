@@ -88,6 +88,41 @@ fn files_are_used_as_the_accounts_user() {
 }
 
 #[test]
+fn rights_are_what_they_are_said_to_be() {
+    let only = |rights: &str| {
+        let rights = rights.parse().unwrap();
+        let server = Server::start_as(|alice| alice.rights = rights);
+        server.put("log", b"0123");
+        fs::create_dir(server.root().join("incoming")).unwrap();
+        server
+    };
+    // A place to drop things: in, and nothing to see.
+    let server = only("write");
+    let mut client = server.alice();
+    client.expect("CWD incoming", 250);
+    client.store("STOR a", b"012345");
+    client.expect("REST 4", 350);
+    client.store("STOR a", b"ab");
+    assert_eq!(server.get("incoming/a"), b"0123ab");
+    for command in ["APPE a", "LIST", "RETR a", "DELE a", "SIZE a"] {
+        client.expect(command, 550);
+    }
+    // A log: what is in it stays.
+    let server = only("append");
+    let mut client = server.alice();
+    client.expect("CWD incoming", 250);
+    client.expect("CWD /", 250);
+    client.store("APPE log", b"45");
+    client.store("APPE another", b"6");
+    client.expect("REST 2", 350);
+    for command in ["STOR log", "STOR new", "STOU"] {
+        client.expect(command, 550);
+    }
+    assert_eq!(server.get("log"), b"012345");
+    assert_eq!(server.get("another"), b"6");
+}
+
+#[test]
 fn passive_ports_are_the_accounts_own() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = free.local_addr().unwrap().port();
