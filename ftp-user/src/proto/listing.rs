@@ -151,6 +151,10 @@ impl Fact {
     }
 
     fn append(self, entry: &Entry, rights: &Rights, out: &mut Vec<u8>) {
+        // Facts that are not known are left out (RFC 3659 section 7.2); but clients go by the type.
+        if entry.kind == Kind::Unknown && !matches!(self, Fact::Type) {
+            return;
+        }
         // Of a directory it would be no number of bytes that anybody can fetch.
         if matches!(self, Fact::Size) && entry.kind != Kind::File {
             return;
@@ -183,6 +187,7 @@ fn kind(kind: Kind) -> &'static [u8] {
         Kind::Dir => b"dir",
         Kind::Symlink => b"OS.unix=slink",
         Kind::Other => b"OS.unix=special",
+        Kind::Unknown => b"OS.unix=unknown",
     }
 }
 
@@ -214,6 +219,7 @@ fn mode(entry: &Entry, out: &mut Vec<u8>) {
         Kind::Symlink => b'l',
         // Which special file it is is of no use to a client; all parsers know this letter.
         Kind::Other => b'p',
+        Kind::Unknown => b'?',
     });
     for (shift, special, both, alone) in [
         (6, 0o4000, b's', b'S'),

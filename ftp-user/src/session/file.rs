@@ -47,7 +47,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let entry = self.on_disk(move |vfs| vfs.metadata(&path)).await?;
         match entry.kind {
             Kind::File => Ok(Reply::new(Code::FileStatus, entry.size.to_string())),
-            Kind::Dir | Kind::Symlink | Kind::Other => Err(not_a_file()),
+            Kind::Dir | Kind::Symlink | Kind::Other | Kind::Unknown => Err(not_a_file()),
         }
     }
 
@@ -85,7 +85,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 listing::append_timestamp(entry.modified, &mut text);
                 Ok(Reply::bytes(Code::FileStatus, text))
             }
-            Kind::Dir | Kind::Symlink | Kind::Other => Err(not_a_file()),
+            Kind::Dir | Kind::Symlink | Kind::Other | Kind::Unknown => Err(not_a_file()),
         }
     }
 }

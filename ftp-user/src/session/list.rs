@@ -1,6 +1,6 @@
 //! RFC 959 §4.1.3 LIST NLST STAT with a path, RFC 3659 §7 MLSD MLST.
 
-use super::list_lines::{Format, Lines, ListingLines, without_line_end};
+use super::list_lines::{Format, Lines, ListingLines, StatLines, without_line_end};
 use super::recursion::Most;
 use super::transfer::{Job, Transfer};
 use super::{Answer, Session};
@@ -117,18 +117,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let ListRequest { options, path } = request;
         let width = options.width.unwrap_or(Width::Long);
         let at = self.path_or_here(path.as_deref())?;
-        let (code, lines, more) = self
+        let (mut lines, done) = self
             .on_disk(move |vfs| {
-                Lines::open(vfs, &at, path.as_deref(), options, format(width), None)?.for_stat(vfs)
+                let format = format(width);
+                let lines = Lines::open(vfs, &at, path.as_deref(), options, format, None)?;
+                let mut lines = StatLines::new(lines);
+                let done = lines.gather_some(vfs)?;
+                Ok((lines, done))
             })
             .await?;
-        let last = if more {
-            "Cut short; LIST shows all."
-        } else {
-            "End of status."
-        };
-        let reply = Reply::new(code, last).with_line(&b"Status:"[..]);
-        Ok(lines.into_iter().fold(reply, Reply::with_line))
+        if !done {
+            lines = self
+                .on_a_thread(move |vfs| lines.gather_all(vfs).map(|()| lines))
+                .await?;
+        }
+        Ok(lines.into_reply())
     }
 
     pub(super) fn path_or_here(&self, argument: Option<&[u8]>) -> Result<VirtualPath, Reply> {

@@ -2,25 +2,26 @@
 
 mod choice;
 mod format;
+mod read;
+mod stat;
 
 pub(super) use self::format::Format;
+pub(super) use self::stat::StatLines;
 
 use self::choice::{Filter, Order};
+use self::read::{Found, Source};
 use super::recursion::{Cut, Most, Recursion};
 use crate::proto::list_options::ListOptions;
-use crate::proto::{Code, glob, listing};
+use crate::proto::{glob, listing};
 use crate::transfer::{Produce, TransferError};
-use crate::vfs::{Entry, ErrorKind, Kind, Listing, Tree, Vfs, VfsError, VirtualPath};
+use crate::vfs::{ErrorKind, Kind, Tree, Vfs, VfsError, VirtualPath};
 use std::collections::VecDeque;
 use std::io;
 
 /// Bytes of listing made in one go.
 const CHUNK: usize = 16 << 10;
-/// Entries that are sorted, which takes them in memory at one time, some 30 MiB. Those of a larger
-/// directory come as the file system has them.
-const MOST_SORTED: usize = 100_000;
-/// Lines of a STAT with a path. They go over the control connection, which has better to do.
-const STAT_LINES: usize = 1000;
+/// Names read in one go, wanted or not.
+const STEP: usize = 2000;
 
 /// A listing on its way, and the tree that it is of.
 #[derive(Debug)]
@@ -64,14 +65,6 @@ pub(super) struct Lines {
     recursion: Option<Box<Recursion>>,
     /// Nothing has been written yet.
     first: bool,
-}
-
-#[derive(Debug)]
-enum Source {
-    /// What is sorted already, then what is still in the directory.
-    Directory(VecDeque<Entry>, Listing),
-    One(Entry),
-    Nothing,
 }
 
 impl Lines {
@@ -171,94 +164,25 @@ impl Lines {
         }))
     }
 
-    /// The lines of a STAT, without their ends; the code that goes with them; and whether there are
-    /// more.
-    pub(super) fn for_stat(mut self, vfs: &Vfs) -> Result<(Code, Vec<Vec<u8>>, bool), VfsError> {
-        let code = match self.source {
-            Source::One(_) => Code::FileStatus,
-            Source::Directory(..) | Source::Nothing => Code::DirectoryStatus,
-        };
-        self.sort(vfs)?;
-        let mut lines = Vec::new();
-        while let Some(entry) = self.next(vfs)? {
-            if lines.len() == STAT_LINES {
-                return Ok((code, lines, true));
-            }
-            let mut line = Vec::new();
-            self.format.write(&entry, &mut line);
-            without_line_end(&mut line);
-            lines.push(line);
-        }
-        Ok((code, lines, false))
-    }
-
-    /// Takes in what is to be sorted, once for each directory.
-    fn sort(&mut self, vfs: &Vfs) -> Result<(), VfsError> {
-        let before = std::mem::replace(&mut self.sorted, true);
-        let Some(order) = self.order.filter(|_| !before) else {
-            return Ok(());
-        };
-        let Source::Directory(sorted, listing) = &mut self.source else {
-            return Ok(());
-        };
-        let mut entries = listing.entries(vfs);
-        while sorted.len() < MOST_SORTED {
-            match entries.next() {
-                Some(entry) => sorted.push_back(entry?),
-                None => {
-                    sorted.make_contiguous().sort_by(|a, b| order.compare(a, b));
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn next(&mut self, vfs: &Vfs) -> Result<Option<Entry>, VfsError> {
-        match &mut self.source {
-            Source::Nothing => Ok(None),
-            Source::One(_) => match std::mem::replace(&mut self.source, Source::Nothing) {
-                Source::One(entry) => Ok(Some(entry)),
-                Source::Directory(..) | Source::Nothing => Ok(None),
-            },
-            Source::Directory(sorted, listing) => loop {
-                let entry = match sorted.pop_front() {
-                    Some(entry) => entry,
-                    None => match listing.entries(vfs).next() {
-                        Some(entry) => entry?,
-                        None => return Ok(None),
-                    },
-                };
-                let recursion = self.recursion.as_mut();
-                if recursion.is_some_and(|recursion| !recursion.admits_one()) {
-                    return Ok(None);
-                }
-                if self.filter.passes(&entry.name) {
-                    if let Some(recursion) = &mut self.recursion {
-                        recursion.shown(&entry);
-                    }
-                    return Ok(Some(entry));
-                }
-            },
-        }
-    }
-
-    /// Appends lines, some KiB of them, and says whether there are more.
+    /// Appends lines, some KiB of them, and says whether there are more. It may also append none for
+    /// now: what is to be sorted comes when all of it is there, and a pattern may pass over thousands.
     fn fill(&mut self, vfs: &Vfs, out: &mut Vec<u8>) -> Result<bool, VfsError> {
         let enough = out.len() + CHUNK;
+        let mut names = STEP;
         // What a pattern has found is in several directories, or none.
         if let Some(recursion) = &self.recursion
             && self.first
             && self.filter.pattern.is_none()
         {
             listing::heading(&recursion.heading(), true, out);
+            self.first = false;
         }
         while out.len() < enough {
-            self.sort(vfs)?;
-            match self.next(vfs)? {
-                Some(entry) => self.format.write(&entry, out),
-                None if self.descend(vfs, out)? => {}
-                None => return Ok(false),
+            match self.next(vfs, &mut names)? {
+                Found::Entry(entry) => self.format.write(&entry, out),
+                Found::NotYet => return Ok(true),
+                Found::End if self.descend(vfs, out) => {}
+                Found::End => return Ok(false),
             }
             self.first = false;
         }
@@ -266,12 +190,12 @@ impl Lines {
     }
 
     /// Goes on with another directory, if there is one, and writes its heading.
-    fn descend(&mut self, vfs: &Vfs, out: &mut Vec<u8>) -> Result<bool, VfsError> {
+    fn descend(&mut self, vfs: &Vfs, out: &mut Vec<u8>) -> bool {
         let Some(recursion) = &mut self.recursion else {
-            return Ok(false);
+            return false;
         };
-        let Some(listing) = recursion.next(vfs)? else {
-            return Ok(false);
+        let Some(listing) = recursion.next(vfs) else {
+            return false;
         };
         listing::heading(&recursion.heading(), self.first, out);
         self.source = Source::Directory(VecDeque::new(), listing);
@@ -280,7 +204,7 @@ impl Lines {
         if let Format::Name { directory } = &mut self.format {
             directory.clear();
         }
-        Ok(true)
+        true
     }
 }
 
@@ -290,3 +214,6 @@ pub(super) fn without_line_end(line: &mut Vec<u8>) {
         line.truncate(line.len() - 2);
     }
 }
+
+#[cfg(test)]
+mod tests;

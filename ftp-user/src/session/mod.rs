@@ -251,8 +251,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         &self,
         work: impl FnOnce(&Vfs) -> Result<T, VfsError> + Send + 'static,
     ) -> Result<T, Reply> {
+        let long = self.user()?.tree.is_counted();
+        self.with_files(long, work).await
+    }
+
+    /// Does what takes long although the disk does not.
+    async fn on_a_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Vfs) -> Result<T, VfsError> + Send + 'static,
+    ) -> Result<T, Reply> {
+        self.with_files(true, work).await
+    }
+
+    async fn with_files<T: Send + 'static>(
+        &self,
+        long: bool,
+        work: impl FnOnce(&Vfs) -> Result<T, VfsError> + Send + 'static,
+    ) -> Result<T, Reply> {
         let tree = self.user()?.tree.clone();
-        match disk::run(tree.is_counted(), move || tree.act(work)).await {
+        match disk::run(long, move || tree.act(work)).await {
             Ok(done) => done.map_err(|error| {
                 tracing::debug!(session = self.id, %error, "refused by the file system");
                 outcome::of_vfs_error(&error)

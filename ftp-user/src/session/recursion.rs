@@ -2,7 +2,7 @@
 //! looks is not known here.
 
 use crate::config::Limits;
-use crate::vfs::{Entry, ErrorKind, Kind, Listing, Vfs, VfsError, VirtualPath};
+use crate::vfs::{Entry, Kind, Listing, Vfs, VfsError, VirtualPath};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -79,7 +79,7 @@ impl Recursion {
         self.cut.clone()
     }
 
-    /// An entry has been read; may it be looked at? If not, all is over.
+    /// A name has been read; may it count? If not, all is over.
     pub(super) fn admits_one(&mut self) -> bool {
         if self.at.is_empty() {
             return true;
@@ -109,9 +109,9 @@ impl Recursion {
         }
     }
 
-    /// The next directory that is still there and that this user may read. Others are passed over, as by
-    /// `ls`, which complains as well.
-    pub(super) fn next(&mut self, vfs: &Vfs) -> Result<Option<Listing>, VfsError> {
+    /// The next directory that is still there and that can be read. Others are passed over, as by `ls`,
+    /// which complains as well.
+    pub(super) fn next(&mut self, vfs: &Vfs) -> Option<Listing> {
         let depth = self.at.len();
         let found = self.found.drain(..).rev();
         self.pending.extend(found.map(|name| (depth, name)));
@@ -119,12 +119,11 @@ impl Recursion {
             self.at.truncate(depth);
             self.at.push(name);
             match self.path().and_then(|path| vfs.list(&path)) {
-                Ok(listing) => return Ok(Some(listing)),
-                Err(error) if error.kind() == ErrorKind::Io => return Err(error),
-                Err(_) => {}
+                Ok(listing) => return Some(listing),
+                Err(error) => tracing::debug!(%error, "passed over by a recursive listing"),
             }
         }
-        Ok(None)
+        None
     }
 
     /// What stands above the entries of the directory that is being listed, but for the colon.

@@ -150,11 +150,15 @@ impl<P: Produce> Job for SendProduced<P> {
             self.buffer.clear();
             self.sent = 0;
             while self.more && self.buffer.len() < PRODUCE_CHUNK / 2 {
+                let before = self.buffer.len();
                 self.more = self.producer.produce(&mut self.buffer)?;
-                if self.buffer.is_empty() && self.more {
+                if self.buffer.len() == before {
                     // A producer that skips: the step looks at its time and at aborts.
-                    return Ok(Moved::Some(0));
+                    break;
                 }
+            }
+            if self.buffer.is_empty() && self.more {
+                return Ok(Moved::Some(0));
             }
             if self.buffer.is_empty() {
                 return Ok(Moved::End);

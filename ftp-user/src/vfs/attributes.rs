@@ -47,7 +47,7 @@ impl Vfs {
         let (node, entry) = self.file_or_directory(path, action)?;
         let kept = match entry.kind {
             Kind::Dir => entry.mode & SPECIAL,
-            Kind::File | Kind::Symlink | Kind::Other => 0,
+            Kind::File | Kind::Symlink | Kind::Other | Kind::Unknown => 0,
         };
         let mode = Mode::from_raw_mode(mode & !SPECIAL | kept);
         // fchmod(2) refuses O_PATH, and fchmodat2(2) is younger than the kernels that we run on. This
@@ -90,7 +90,7 @@ impl Vfs {
         let entry = Entry::of_descriptor(&node, Vec::new()).explain(action, path)?;
         match entry.kind {
             Kind::File | Kind::Dir => Ok((node, entry)),
-            Kind::Symlink | Kind::Other => {
+            Kind::Symlink | Kind::Other | Kind::Unknown => {
                 Err(VfsError::refused(action, path, ErrorKind::NotRegular))
             }
         }

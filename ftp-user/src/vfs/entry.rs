@@ -45,6 +45,8 @@ pub enum Kind {
     Symlink,
     /// A FIFO, socket or device: shown, never opened.
     Other,
+    /// Nobody can tell: there is the name, and it could not be looked at. All else is made up.
+    Unknown,
 }
 
 impl Entry {
@@ -56,6 +58,23 @@ impl Entry {
     /// The entry `name` of the open `directory`, not followed if it is a link.
     pub(super) fn of_name(directory: impl AsFd, name: &CStr) -> Result<Entry, Errno> {
         Entry::look(directory, name, super::LOOK, name.to_bytes().to_vec())
+    }
+
+    /// An entry that has a name and could not be looked at.
+    pub(super) fn of_nothing_but(name: &CStr) -> Entry {
+        Entry {
+            name: name.to_bytes().to_vec(),
+            kind: Kind::Unknown,
+            through_link: false,
+            size: 0,
+            modified: UNIX_EPOCH,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            nlink: 0,
+            dev: 0,
+            ino: 0,
+        }
     }
 
     fn look(at: impl AsFd, path: &CStr, flags: AtFlags, name: Vec<u8>) -> Result<Entry, Errno> {

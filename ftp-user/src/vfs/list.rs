@@ -31,29 +31,50 @@ impl Listing {
         })
     }
 
-    /// The entries from here on, without "." and "..", in the kernel's order. Each may block on the
-    /// disk. One that disappears meanwhile is left out; after an error they end.
-    pub fn entries<'a>(&'a mut self, vfs: &'a Vfs) -> Entries<'a> {
-        Entries { listing: self, vfs }
+    /// Reads the next name, and looks at what has it if the name is `wanted`. May block on the disk.
+    /// "." and ".." are left out; the order is the kernel's.
+    pub fn next(
+        &mut self,
+        vfs: &Vfs,
+        wanted: impl FnOnce(&[u8]) -> bool,
+    ) -> Result<Next, VfsError> {
+        let entry = loop {
+            match self.directory.read() {
+                None => return Ok(Next::End),
+                Some(Ok(entry)) => match entry.file_name().to_bytes() {
+                    b"." | b".." => {}
+                    // It has no name yet, as far as clients are concerned.
+                    name if vfs.rules().atomic && is_temporary(name) => {}
+                    _ => break entry,
+                },
+                Some(Err(errno)) => return Err(errno).explain(ACTION, &self.path),
+            }
+        };
+        let name = entry.file_name();
+        if !wanted(name.to_bytes()) {
+            return Ok(Next::Passed);
+        }
+        Ok(match self.look(vfs, name) {
+            Ok(entry) => Next::Entry(entry),
+            // Removed since the kernel named it.
+            Err(Errno::NOENT) => Next::Passed,
+            // Another user's FUSE mount, a broken one, a directory that one may read and not search:
+            // none of it says anything about the others.
+            Err(errno) => {
+                tracing::debug!(directory = %self.path, ?name, %errno, "cannot look at an entry");
+                Next::Entry(Entry::of_nothing_but(name))
+            }
+        })
     }
-}
 
-/// The entries of one directory.
-#[derive(Debug)]
-pub struct Entries<'a> {
-    listing: &'a mut Listing,
-    /// Links are resolved from the root: beneath the directory, one with ".." would be refused.
-    vfs: &'a Vfs,
-}
-
-impl Entries<'_> {
     /// Looks at the entry `name`; a link is shown as what it leads to, if that is inside the root.
-    fn look(&self, name: &CStr) -> Result<Entry, Errno> {
-        let entry = Entry::of_name(self.listing.directory.fd()?, name)?;
+    fn look(&self, vfs: &Vfs, name: &CStr) -> Result<Entry, Errno> {
+        let entry = Entry::of_name(self.directory.fd()?, name)?;
         if entry.kind != Kind::Symlink {
             return Ok(entry);
         }
-        let target = resolve::node(&self.vfs.root, &self.listing.path.child(&entry.name))
+        // From the root: beneath the directory, a link with ".." would be refused.
+        let target = resolve::node(&vfs.root, &self.path.child(&entry.name))
             .and_then(|node| Entry::of_descriptor(node, entry.name.clone()));
         Ok(target.map_or(entry, |target| Entry {
             through_link: true,
@@ -62,24 +83,13 @@ impl Entries<'_> {
     }
 }
 
-impl Iterator for Entries<'_> {
-    type Item = Result<Entry, VfsError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let atomic = self.vfs.rules().atomic;
-        loop {
-            let looked = match self.listing.directory.read()? {
-                Ok(entry) if matches!(entry.file_name().to_bytes(), b"." | b"..") => continue,
-                // It has no name yet, as far as clients are concerned.
-                Ok(entry) if atomic && is_temporary(entry.file_name().to_bytes()) => continue,
-                Ok(entry) => self.look(entry.file_name()),
-                Err(errno) => Err(errno),
-            };
-            match looked {
-                // Removed since the kernel named it.
-                Err(Errno::NOENT) => {}
-                looked => return Some(looked.explain(ACTION, &self.listing.path)),
-            }
-        }
-    }
+/// What reading one more name of a directory came to.
+#[derive(Debug)]
+pub enum Next {
+    /// What has it.
+    Entry(Entry),
+    /// Nothing: the name was not wanted, or is gone.
+    Passed,
+    /// There are no more.
+    End,
 }

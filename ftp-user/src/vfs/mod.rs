@@ -21,7 +21,7 @@ mod upload;
 pub use credentials::{Credentials, CredentialsError, Owner, own_umask, part_thread};
 pub use entry::{Entry, Kind};
 pub use error::{ErrorKind, VfsError};
-pub use list::{Entries, Listing};
+pub use list::{Listing, Next};
 pub use path::VirtualPath;
 pub use quota::{Counter, Figure, Quota, QuotaLimits, Usage, lend};
 pub use upload::{Rules, Upload, Write};

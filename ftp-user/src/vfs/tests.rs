@@ -48,10 +48,8 @@ impl Site {
 
     fn names(&self, path: &str) -> BTreeMap<Vec<u8>, Kind> {
         let mut listing = self.vfs.list(&at(path)).unwrap();
-        let entries = listing.entries(&self.vfs);
-        entries
-            .map(|entry| entry.map(|entry| (entry.name, entry.kind)).unwrap())
-            .collect()
+        let entries = entries(&mut listing, &self.vfs);
+        entries.map(|entry| (entry.name, entry.kind)).collect()
     }
 
     fn secret_is_whole(&self) -> bool {
@@ -59,6 +57,19 @@ impl Site {
         fs::read(outside.join("secret")).unwrap() == b"secret"
             && fs::read_dir(outside).unwrap().count() == 1
     }
+}
+
+/// What is in a directory from here on.
+pub(super) fn entries(listing: &mut Listing, vfs: &Vfs) -> impl Iterator<Item = Entry> {
+    std::iter::from_fn(|| {
+        loop {
+            match listing.next(vfs, |_| true).unwrap() {
+                Next::Entry(entry) => return Some(entry),
+                Next::Passed => {}
+                Next::End => return None,
+            }
+        }
+    })
 }
 
 fn at(path: impl AsRef<[u8]>) -> VirtualPath {

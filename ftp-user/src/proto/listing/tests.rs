@@ -169,6 +169,18 @@ fn facts_of_files_directories_and_others() {
     };
     assert!(facts(&dir, &all, &append).contains(";perm=ce;"));
     assert!(facts(&entry(b"a"), &all, &append).contains(";perm=a;"));
+    let unknown = Entry {
+        kind: Kind::Unknown,
+        ..entry(b"u")
+    };
+    assert_eq!(
+        facts(&unknown, &all, &Rights::ALL),
+        "type=OS.unix=unknown; u\r\n"
+    );
+    assert_eq!(
+        facts(&unknown, &Facts::parse(b"size"), &Rights::ALL),
+        " u\r\n"
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::auth::Rights;
 use crate::proto::listing::{self, Facts};
-use crate::vfs::Entry;
+use crate::vfs::{Entry, Kind};
 use std::time::SystemTime;
 
 /// How an entry is written.
@@ -29,6 +29,16 @@ pub(in crate::session) enum Format {
 }
 
 impl Format {
+    /// Whether there is a line for the entry. One of which only the name is known is left out of a
+    /// LIST: a line that is made up would be believed, and one with question marks, as `ls` prints
+    /// it, is read by few clients.
+    pub(in crate::session) fn has_words_for(&self, entry: &Entry) -> bool {
+        match self {
+            Format::Long { .. } => entry.kind != Kind::Unknown,
+            Format::Name { .. } | Format::Facts { .. } => true,
+        }
+    }
+
     /// Appends the entry's line.
     pub(in crate::session) fn write(&self, entry: &Entry, out: &mut Vec<u8>) {
         match self {

@@ -86,6 +86,60 @@ fn patterns_match_in_the_last_name() {
     client.expect("STAT nowhere/*.log", 550);
 }
 
+#[test]
+fn what_cannot_be_looked_at_spoils_no_listing() {
+    use crate::config::Principal;
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::PermissionsExt;
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root may become somebody else");
+        return;
+    }
+    let server = Server::start_as(|alice| {
+        alice.uid = Some(Principal::Id(54_321));
+        alice.gid = Some(Principal::Id(54_322));
+    });
+    let closed = server.root().join("closed");
+    std::fs::create_dir(&closed).unwrap();
+    server.put("closed/a", b"x");
+    // To be read, and not searched.
+    set_permissions(&closed, Permissions::from_mode(0o744)).unwrap();
+    let mut client = server.alice();
+    // There is nothing that a line of `ls` could say.
+    for command in ["LIST closed", "LIST -t closed"] {
+        assert_eq!(client.listing(command), "");
+    }
+    assert_eq!(client.listing("NLST closed"), "closed/a\r\n");
+    assert_eq!(client.listing("MLSD closed"), "type=OS.unix=unknown; a\r\n");
+    assert!(!client.expect("STAT closed", 212).contains(" a\r\n"));
+    assert!(names(&client.listing("LIST")).contains(&"closed"));
+}
+
+/// More than is read in one go.
+#[test]
+fn a_large_directory_is_sorted_and_searched_whole() {
+    let server = Server::start();
+    for number in 0..5000 {
+        server.put(&format!("f{number:04}"), b"");
+    }
+    let mut client = server.alice();
+    let expected: Vec<_> = (0..5000)
+        .rev()
+        .map(|number| format!("f{number:04}"))
+        .collect();
+    assert_eq!(names(&client.listing("NLST -r")), expected);
+    assert_eq!(client.listing("NLST *none"), "");
+    assert_eq!(names(&client.listing("NLST *4242")), ["f4242"]);
+    let status = client.expect("STAT -r", 212);
+    assert_eq!(status.lines().count(), 1002);
+    assert!(
+        status.lines().nth(1).unwrap().ends_with(" f4999"),
+        "{status}"
+    );
+    assert!(status.contains("Cut short"));
+    assert_eq!(client.expect("STAT *none", 212).lines().count(), 2);
+}
+
 /// One that would keep a backtracking matcher busy for ever.
 #[test]
 fn a_hostile_pattern_is_answered_at_once() {

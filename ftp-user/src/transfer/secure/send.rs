@@ -61,8 +61,9 @@ impl<P: Produce> Send<P> {
     fn make(&mut self, link: &Link) -> Result<(), TransferError> {
         self.plain.clear();
         while self.more && self.plain.len() < PRODUCE_CHUNK / 2 {
+            let before = self.plain.len();
             self.more = self.producer.produce(&mut self.plain)?;
-            if self.plain.is_empty() {
+            if self.plain.len() == before {
                 break;
             }
         }

@@ -30,8 +30,7 @@ fn lists_every_kind_and_shows_links_as_what_they_lead_to() {
     assert_eq!(tree.names("/"), expected);
     // A link that climbs within the root, in a directory reached by a link.
     let mut listing = tree.vfs.list(&at("to-dir")).unwrap();
-    let up = listing.entries(&tree.vfs).next().unwrap();
-    let up = up.unwrap();
+    let up = entries(&mut listing, &tree.vfs).next().unwrap();
     assert_eq!((up.kind, up.size), (Kind::File, 5));
     refused(tree.vfs.list(&at("file")), ErrorKind::NotADirectory);
     refused(tree.vfs.list(&at("none")), ErrorKind::NotFound);
@@ -53,13 +52,69 @@ fn entries_that_disappear_while_listing_are_left_out() {
         tree.file(format!("{number}"), "");
     }
     let mut listing = tree.vfs.list(&at("/")).unwrap();
-    let first = listing.entries(&tree.vfs).next().unwrap().unwrap();
+    let first = entries(&mut listing, &tree.vfs).next().unwrap();
     // The other names are in the buffer already; their files are not on the disk any more.
     for entry in fs::read_dir(tree.real(".")).unwrap() {
         fs::remove_file(entry.unwrap().path()).unwrap();
     }
     assert_eq!(first.kind, Kind::File);
-    assert_eq!(listing.entries(&tree.vfs).count(), 0);
+    assert_eq!(entries(&mut listing, &tree.vfs).count(), 0);
+}
+
+#[test]
+fn names_that_are_not_wanted_are_not_looked_at() {
+    let tree = Site::new();
+    tree.file("a", "");
+    let mut listing = tree.vfs.list(&at("/")).unwrap();
+    let mut next = |wanted: bool| {
+        let mut seen = Vec::new();
+        let next = listing.next(&tree.vfs, |name| {
+            seen = name.to_vec();
+            wanted
+        });
+        (next.unwrap(), seen)
+    };
+    let (passed, name) = next(false);
+    assert!(matches!(passed, Next::Passed), "{passed:?}");
+    assert_eq!(name, b"a");
+    assert!(matches!(next(true), (Next::End, none) if none.is_empty()));
+}
+
+/// As another user's FUSE mount, which root may not look at either: here it is a directory that may be
+/// read and not searched.
+#[test]
+fn what_cannot_be_looked_at_is_a_name_and_spoils_nothing() {
+    let tree = Site::new();
+    fs::create_dir(tree.real("d")).unwrap();
+    tree.file("d/a", "");
+    tree.file("d/b", "");
+    let user = Owner {
+        uid: rustix::process::Uid::from_raw(12_345),
+        gid: rustix::process::Gid::from_raw(12_346),
+        groups: Vec::new(),
+    };
+    fs::set_permissions(tree.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(tree.real("d"), fs::Permissions::from_mode(0o744)).unwrap();
+    let credentials = Credentials {
+        owner: rustix::process::geteuid().is_root().then_some(user),
+        umask: None,
+    };
+    if credentials.owner.is_none() {
+        fs::set_permissions(tree.real("d"), fs::Permissions::from_mode(0o400)).unwrap();
+    }
+    let seen = Tree::open(&tree.real("."), Some(Arc::new(credentials)), None).unwrap();
+    let mut seen: Vec<_> = seen
+        .act(|vfs| {
+            let mut listing = vfs.list(&at("d"))?;
+            Ok(entries(&mut listing, vfs)
+                .map(|entry| (entry.name, entry.kind))
+                .collect())
+        })
+        .unwrap();
+    seen.sort_by(|a, b| a.0.cmp(&b.0));
+    fs::set_permissions(tree.real("d"), fs::Permissions::from_mode(0o755)).unwrap();
+    let unknown = |name: &[u8]| (name.to_vec(), Kind::Unknown);
+    assert_eq!(seen, [unknown(b"a"), unknown(b"b")]);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::vfs::error::ErrorKind;
+use crate::vfs::tests::entries;
 use crate::vfs::{Tree, Vfs, VfsError};
 
 /// A tree and what its uploads keep to.
@@ -131,7 +132,7 @@ fn whole_files_only() {
     assert_eq!(site.names().len(), 2);
     let listed = site
         .tree
-        .act(|vfs| Ok(vfs.list(&at("/"))?.entries(vfs).count()));
+        .act(|vfs| Ok(entries(&mut vfs.list(&at("/"))?, vfs).count()));
     assert_eq!(listed.unwrap(), 1);
     upload.complete().unwrap();
     assert_eq!(fs::read(site.real("a")).unwrap(), b"xxxxx");
