@@ -17,7 +17,7 @@ mod tuple;
 
 pub use self::{
     address::{Address, ClientMask},
-    event::{Event, EventKind},
+    event::{Event, EventKind, budget},
     fingerprint::FINGERPRINT,
     guard::{Data, DataPort, Layout, control_count},
     names::{global, map, program},

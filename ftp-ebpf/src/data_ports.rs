@@ -9,7 +9,7 @@ use aya_ebpf::{
     helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
 };
 use ftp_ebpf::{
-    abi::{Claim, ClientMask, Data, DataPort, EventKind, Pinhole, PinholeKey, Tuple, policy},
+    abi::{Claim, ClientMask, Data, DataPort, EventKind, Pinhole, PinholeKey, Tuple, budget, policy},
     guard::{self, Birth, Listener, Tally, Unresolved},
     reason::Reason,
 };
@@ -150,7 +150,7 @@ fn remember(
 #[inline(always)]
 fn tell(listener: &Listener, tally: Tally) {
     count(tally);
-    if tally != Tally::Opened && report::spend_denial() {
+    if tally != Tally::Opened && report::spend_denial(budget::DATA_PORTS) {
         let process = bpf_get_current_pid_tgid() & !0xffff_ffff;
         let place = at(listener);
         report::send(EventKind::Unresolved, tally as u32, process, place);

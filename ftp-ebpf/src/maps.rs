@@ -7,7 +7,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, RingBuf, SockMap},
 };
 use ftp_ebpf::{
-    abi::{Address, Pinhole, PinholeKey, Ports, Tuple},
+    abi::{Address, Pinhole, PinholeKey, Ports, Tuple, budget},
     reason::Reason,
 };
 
@@ -38,7 +38,8 @@ pub(crate) const EVENTS_SIZE: u32 = 256 * 1024;
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_SIZE, 0);
 
 #[map]
-pub(crate) static DENIAL_BUDGET: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static DENIAL_BUDGET: PerCpuArray<u32> =
+    PerCpuArray::with_max_entries(budget::ENTRIES, 0);
 
 #[map]
 pub(crate) static LISTENERS: SockMap = SockMap::with_max_entries(2, 0);

@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::debug;
 use ftp_ebpf::{
-    abi::{Event, EventKind, Tuple},
+    abi::{Event, EventKind, Tuple, budget},
     decide::Outcome,
     packet::{self, LinkLayer},
     reason::Reason,
@@ -30,17 +30,17 @@ pub(crate) fn count(reason: Reason) {
 pub(crate) fn is_news(outcome: &Outcome) -> bool {
     count(outcome.reason);
     match outcome.event() {
-        Some(EventKind::Denied) => spend_denial(),
+        Some(EventKind::Denied) => spend_denial(budget::PACKETS),
         Some(_) => true,
         None => false,
     }
 }
 
-/// Takes one from this CPU's budget of denial events. Userspace grants a new one now and then, so
+/// Takes one from one of this CPU's budgets of denial events. Userspace grants a new one now and then, so
 /// that a flood costs no clock here and no reader there.
 #[inline(always)]
-pub(crate) fn spend_denial() -> bool {
-    let Some(budget) = DENIAL_BUDGET.get_ptr_mut(0) else {
+pub(crate) fn spend_denial(from: u32) -> bool {
+    let Some(budget) = DENIAL_BUDGET.get_ptr_mut(from) else {
         return false;
     };
     // SAFETY: this CPU's own slot of the map. A grant in between costs one event more or less.

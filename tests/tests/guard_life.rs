@@ -10,6 +10,7 @@ use ftp_tests::{
     control::{self, Control},
     daemon::{self, Daemon},
     files,
+    frame::Segment,
     guarded::{Guarded, Scene, guard_in, syn},
     lab::{self, Family, Lab},
     need_root,
@@ -165,6 +166,11 @@ fn a_service_beside_a_control_port_is_left_alone() -> Result<()> {
     let wire = guarded.lab.client_wire()?;
     let to = server_end(Family::V4, 2120);
     ensure!(syn(&wire, 0, to)? == Answer::Nothing, "it was never shut");
+    // A flood uses up what is told of packets, and nothing of what is told of listeners.
+    let from = client_end(Family::V4, 1, wire.fresh_port());
+    for _ in 0..1000 {
+        wire.send(&Segment::syn(from, to))?;
+    }
     let _service = odd_listener(&guarded, 2120)?;
     wait::poll_within(wait::SOON, "the service is reached", || {
         Ok((syn(&wire, 0, to)? == Answer::SYN_ACK).then_some(()))

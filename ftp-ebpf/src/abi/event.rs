@@ -34,6 +34,17 @@ impl EventKind {
     }
 }
 
+/// Indices in [`map::DENIAL_BUDGET`](super::map::DENIAL_BUDGET): who reports apart from whom, so that
+/// strangers' packets do not use up what others have to say.
+pub mod budget {
+    /// Packets that were dropped.
+    pub const PACKETS: u32 = 0;
+    /// Guard: data ports that could not be opened.
+    pub const DATA_PORTS: u32 = 1;
+    /// How many there are.
+    pub const ENTRIES: u32 = 2;
+}
+
 /// A record of [`map::EVENTS`](super::map::EVENTS).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

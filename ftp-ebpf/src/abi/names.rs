@@ -15,8 +15,8 @@ pub mod map {
     pub const COUNTERS: &str = "COUNTERS";
     /// Ring buffer of [`Event`](crate::abi::Event)s.
     pub const EVENTS: &str = "EVENTS";
-    /// Per-CPU array of one `u32`: how many more denials this CPU may report before userspace
-    /// grants more.
+    /// Per-CPU array of `u32`, by [`budget`](crate::abi::budget): how many more denials this CPU may
+    /// report before userspace grants more.
     pub const DENIAL_BUDGET: &str = "DENIAL_BUDGET";
     /// Listening sockets that `steer` hands connections to: IPv4 at 0, IPv6 at 1.
     pub const LISTENERS: &str = "LISTENERS";

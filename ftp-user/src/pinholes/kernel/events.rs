@@ -12,7 +12,7 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use ftp_ebpf::{
-    abi::{Event, EventKind},
+    abi::{Event, EventKind, budget},
     guard::Tally,
     reason::Reason,
 };
@@ -25,7 +25,7 @@ use tokio::{
 
 use super::object::{Object, ObjectError};
 
-/// Denials that one CPU may report in a second.
+/// Denials that one CPU may report in a second, of each kind.
 const DENIALS_PER_SECOND: u32 = 16;
 
 /// What the guard is told beside the log.
@@ -47,16 +47,19 @@ pub(super) enum Heard {
     Several(u32),
 }
 
-/// Grants every CPU its budget of reported denials.
-pub(super) fn grant(budget: &mut PerCpuArray<MapData, u32>) -> Result<(), MapError> {
+/// Grants every CPU its budgets of reported denials.
+pub(super) fn grant(budgets: &mut PerCpuArray<MapData, u32>) -> Result<(), MapError> {
     let cpus = nr_cpus().map_err(|(path, io_error)| {
         MapError::IoError(io::Error::new(
             io_error.kind(),
             format!("{path}: {io_error}"),
         ))
     })?;
-    let values = PerCpuValues::try_from(vec![DENIALS_PER_SECOND; cpus])?;
-    budget.set(0, values, 0)
+    for reporter in 0..budget::ENTRIES {
+        let values = PerCpuValues::try_from(vec![DENIALS_PER_SECOND; cpus])?;
+        budgets.set(reporter, values, 0)?;
+    }
+    Ok(())
 }
 
 /// Whether the log has a line for every claim, and for every pinhole that the kernel half opens.
