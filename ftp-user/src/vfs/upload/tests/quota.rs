@@ -77,6 +77,8 @@ fn what_another_process_has_stored_is_counted_when_that_is_told() {
 fn two_processes_keep_to_one_quota() {
     let site = Site::with_quota(100, 10);
     site.put("old", Write::Truncate, 30).unwrap();
+    let mut running = site.open("running", Write::Truncate).unwrap();
+    store(&mut running, 10).unwrap();
     // A second one over the same files, which counts from here on.
     let rules = quota(100, 10);
     let (counts, _) = rules.quota.clone().unwrap();
@@ -86,8 +88,8 @@ fn two_processes_keep_to_one_quota() {
         tree: new,
         quota: None,
     };
-    let mut running = site.open("running", Write::Truncate).unwrap();
-    store(&mut running, 10).unwrap();
+    // On a thread of its own, which is waited for: what comes next is counted by what is told.
+    assert_eq!(counts.counted(), (40, 2));
     let (asks, answers) = std::os::unix::net::UnixStream::pair().unwrap();
     let counter = Arc::new(crate::vfs::Counter::new(asks).unwrap());
     let left = site.quota.as_ref().unwrap();
