@@ -22,7 +22,6 @@ pub enum Code {
     SystemType = 215,
     ServiceReady = 220,
     Closing = 221,
-    DataOpenNoTransfer = 225,
     TransferComplete = 226,
     EnteringPassive = 227,
     EnteringExtendedPassive = 229,
