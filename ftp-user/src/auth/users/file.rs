@@ -3,7 +3,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -12,6 +12,9 @@ use rustix::io::Errno;
 use super::super::{AuthError, Hash, Password};
 use super::{User, Users, check_name};
 use crate::config::{Unreadable, read_text};
+
+/// What a rewritten file keeps of the old one's mode: hashes are not for everybody.
+const MOST_MODE: u32 = 0o640;
 
 /// Where a users file is.
 #[derive(Debug, Clone)]
@@ -138,9 +141,11 @@ impl UsersFile {
         // Made with mode 0600, in the same folder, so that it can be renamed over the old one.
         let mut new = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
         if let Ok(old) = fs::metadata(target) {
-            // The daemon may read the file as another user than root.
+            // The daemon may read the file as another user than root, or by its group.
             std::os::unix::fs::fchown(new.as_file(), Some(old.uid()), Some(old.gid()))
                 .map_err(failed)?;
+            let mode = fs::Permissions::from_mode(old.mode() & MOST_MODE);
+            new.as_file().set_permissions(mode).map_err(failed)?;
         }
         new.write_all(text.as_bytes()).map_err(failed)?;
         new.as_file().sync_all().map_err(failed)?;

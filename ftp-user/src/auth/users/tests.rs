@@ -121,6 +121,21 @@ fn a_link_to_the_file_stays_a_link() {
 }
 
 #[test]
+fn who_may_read_the_file_may_read_it_afterwards() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("users.toml");
+    let file = UsersFile::new(&path);
+    file.add(user("alice")).unwrap();
+    for (before, after) in [(0o640, 0o640), (0o600, 0o600), (0o664, 0o640)] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(before)).unwrap();
+        file.change("alice", |alice| alice.disabled ^= true)
+            .unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, after, "{before:o}");
+    }
+}
+
+#[test]
 fn edits_at_the_same_time_lose_nobody() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("users.toml");
