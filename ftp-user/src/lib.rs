@@ -18,6 +18,7 @@ pub mod generation;
 pub mod handover;
 pub mod hosts;
 pub mod negotiate;
+pub mod origin;
 pub mod pinholes;
 pub mod proto;
 pub mod remains;

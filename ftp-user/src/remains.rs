@@ -13,7 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 pub enum Told {
     /// So many sessions are left of a client's address.
     Address {
-        /// The address.
+        /// The address, or the network that it stands for.
         client: IpAddr,
         /// How many.
         sessions: usize,

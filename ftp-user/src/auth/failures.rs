@@ -2,12 +2,13 @@
 //! many connections the guesses come by.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::origin::network;
 use crate::remains::{FailedLogins, Teller, Told};
 
 /// The wait after the first failure; each further one doubles it.
@@ -147,17 +148,6 @@ impl Record {
 
     fn is_over(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.last) > MEMORY
-    }
-}
-
-/// Whom an address stands for: an IPv6 host has a /64 of them to choose from.
-fn network(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        v4 => v4,
     }
 }
 

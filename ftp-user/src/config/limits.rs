@@ -47,7 +47,7 @@ impl Default for Timeouts {
 pub struct Limits {
     /// Sessions at one time.
     pub sessions: usize,
-    /// Sessions at one time from one address.
+    /// Sessions at one time from one address, or one /64 of IPv6.
     pub sessions_per_address: usize,
     /// Failed logins on one connection before it is closed; at least 1.
     pub login_failures: u32,

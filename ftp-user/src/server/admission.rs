@@ -1,6 +1,8 @@
-//! How many sessions there may be at one time, in all and from one address.
+//! How many sessions there may be at one time, in all and from one address; IPv6 addresses of one host
+//! are one.
 
 use crate::config::Limits;
+use crate::origin;
 use crate::remains::{Teller, Told};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -18,6 +20,7 @@ pub(super) struct Admission {
 #[derive(Debug, Default)]
 struct Counts {
     all: usize,
+    /// By the network that an address stands for.
     by_address: HashMap<IpAddr, usize>,
 }
 
@@ -29,6 +32,7 @@ impl Admission {
         limits: &Limits,
     ) -> Result<Ticket, &'static str> {
         let reached = |limit: usize, count: usize| limit != 0 && count >= limit;
+        let client = origin::network(client);
         let mut counts = self.lock();
         if reached(limits.sessions, counts.all) {
             return Err("Too many sessions; try again later.");
@@ -43,6 +47,7 @@ impl Admission {
 
     /// Counts a session of another process.
     pub(super) fn guest(self: &Arc<Self>, client: IpAddr) -> Ticket {
+        let client = origin::network(client);
         self.lock().add(client);
         self.ticket(client)
     }
@@ -134,6 +139,18 @@ mod tests {
         drop(first);
         assert!(admission.admit(a, &limits).is_ok());
         assert_eq!(admission.lock().by_address.len(), 1);
+    }
+
+    #[test]
+    fn a_host_has_one_limit_for_all_of_its_addresses() {
+        let (admission, limits) = (Arc::new(Admission::default()), limits(0, 2));
+        let admit = |client: &str| admission.admit(client.parse().unwrap(), &limits);
+        let first = admit("2001:db8::1").unwrap();
+        let _guest = admission.guest("2001:db8::2".parse().unwrap());
+        assert!(admit("2001:db8::3").is_err());
+        let _neighbour = admit("2001:db8:0:1::1").unwrap();
+        drop(first);
+        assert!(admit("2001:db8::3").is_ok());
     }
 
     #[test]
