@@ -93,8 +93,9 @@ impl Account {
         rights: Rights,
         config: &Config,
     ) -> Result<Account, String> {
-        let uid = Principal::Id(entry.uid.as_raw());
-        let credentials = credentials(Some(&uid), None, None)?;
+        // By the entry, not by its number, which another name may have as well.
+        let owner = Some(super::owner::of_entry(entry, None)?);
+        let credentials = Some(Arc::new(Credentials { owner, umask: None }));
         let (name, root) = (entry.name.clone(), entry.dir.clone());
         Ok(Account::plain(
             name,

@@ -25,34 +25,42 @@ pub(super) fn owner(
         Principal::Name(name) => User::from_name(name),
     };
     let entry = entry.map_err(|error| format!("the user {uid} cannot be looked up: {error}"))?;
-    let number = match (uid, &entry) {
-        (_, Some(entry)) => entry.uid.as_raw(),
-        (Principal::Id(id), None) => *id,
-        (Principal::Name(name), None) => return Err(format!("this host has no user \"{name}\"")),
+    let gid = gid.map(group).transpose()?;
+    let number = match (entry, uid) {
+        (Some(entry), _) => return of_entry(&entry, gid).map(Some),
+        (None, Principal::Id(id)) => *id,
+        (None, Principal::Name(name)) => return Err(format!("this host has no user \"{name}\"")),
     };
-    if number == 0 {
-        return Err(
+    let uid = not_root(number)?;
+    let group =
+        gid.ok_or_else(|| format!("this host knows no user {number}: give a gid as well"))?;
+    let gid = Gid::from_raw(group);
+    Ok(Some(Owner {
+        uid,
+        gid,
+        groups: vec![gid],
+    }))
+}
+
+/// The user of this very entry, of several that may have its number; in the group `gid` if that is
+/// given.
+pub(super) fn of_entry(entry: &User, gid: Option<u32>) -> Result<Owner, String> {
+    let group = gid.unwrap_or(entry.gid.as_raw());
+    Ok(Owner {
+        uid: not_root(entry.uid.as_raw())?,
+        gid: Gid::from_raw(group),
+        groups: groups(&entry.name, group)?,
+    })
+}
+
+fn not_root(number: u32) -> Result<Uid, String> {
+    match number {
+        0 => Err(
             "uid 0 passes over all file permissions: leave uid out to use the daemon's own user"
                 .to_owned(),
-        );
+        ),
+        number => Ok(Uid::from_raw(number)),
     }
-    let group = match (gid, &entry) {
-        (Some(gid), _) => group(gid)?,
-        (None, Some(entry)) => entry.gid.as_raw(),
-        (None, None) => {
-            return Err(format!(
-                "this host knows no user {number}: give a gid as well"
-            ));
-        }
-    };
-    Ok(Some(Owner {
-        uid: Uid::from_raw(number),
-        gid: Gid::from_raw(group),
-        groups: match &entry {
-            Some(entry) => groups(&entry.name, group)?,
-            None => vec![Gid::from_raw(group)],
-        },
-    }))
 }
 
 fn group(gid: &Principal) -> Result<u32, String> {
@@ -102,6 +110,20 @@ mod tests {
             .unwrap();
         assert_eq!(other.gid, Gid::ROOT);
         assert!(other.groups.contains(&Gid::ROOT));
+    }
+
+    #[test]
+    fn of_two_names_with_one_number_each_has_its_own_groups() {
+        let number = User::from_name("bin").unwrap().unwrap().uid;
+        let mut second = User::from_name("daemon").unwrap().unwrap();
+        let own = second.gid.as_raw();
+        second.uid = number;
+        let made = of_entry(&second, None).unwrap();
+        let (uid, gid) = (made.uid.as_raw(), made.gid.as_raw());
+        assert_eq!((uid, gid), (number.as_raw(), own));
+        assert!(made.groups.contains(&Gid::from_raw(own)));
+        let first = owner(Some(&id(number.as_raw())), None).unwrap().unwrap();
+        assert_ne!((first.gid, first.groups), (made.gid, made.groups));
     }
 
     #[test]
