@@ -11,11 +11,15 @@ use crate::proto::command::Secret;
 use crate::proto::{Code, Reply};
 use crate::vfs::VirtualPath;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 impl<S> Session<S> {
     /// USER. A second one starts the login over (RFC 959 §4.1.1).
     pub(super) fn user_name(&mut self, name: Vec<u8>) -> Answer {
         self.negotiated = Negotiated::Nothing;
+        // Before anything is refused: who was logged in would go on under newer settings, without what
+        // the account asks.
+        self.log_out();
         self.renew();
         self.may_log_in()?;
         let text = if Accounts::is_anonymous(&name) && self.context.accounts.anonymous().is_some() {
@@ -153,11 +157,18 @@ impl<S> Session<S> {
         Ok(Reply::new(Code::Superfluous, "No account is needed."))
     }
 
+    /// Nobody is logged in from here on. Who was has the whole time for a login again; before a login,
+    /// nothing puts the end of that off.
+    pub(super) fn log_out(&mut self) {
+        if let Login::User(_) = std::mem::replace(&mut self.login, Login::Nobody) {
+            self.unknown_since = Instant::now();
+        }
+    }
+
     /// REIN: as after the greeting (RFC 959 §4.1.1).
     pub(super) fn rein(&mut self) -> Answer {
-        self.login = Login::Nobody;
+        self.log_out();
         self.tls_policy = self.listener_policy();
-        self.connected = tokio::time::Instant::now();
         self.parameters = Parameters::default();
         self.pending = Pending::Nothing;
         self.negotiated = Negotiated::Nothing;

@@ -98,7 +98,8 @@ struct Session<S> {
     control: Control<S>,
     /// Lines that came in while a transfer ran, in order.
     waiting: VecDeque<Line>,
-    connected: Instant,
+    /// Since when nobody has been logged in, if nobody is.
+    unknown_since: Instant,
     login: Login,
     login_failures: u32,
     /// Lines before the login that are no commands of ours.
@@ -160,7 +161,7 @@ where
         ends,
         control,
         waiting: VecDeque::new(),
-        connected: Instant::now(),
+        unknown_since: Instant::now(),
         login: Login::Nobody,
         login_failures: 0,
         strange_lines: 0,
@@ -219,13 +220,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let timeouts = &self.context.config.timeouts;
         let (deadline, why) = match self.login {
             Login::User(_) => (Instant::now() + timeouts.idle, "No command for too long."),
-            Login::Nobody | Login::Named(_) => {
-                (self.connected + timeouts.login, "No login for too long.")
-            }
+            Login::Nobody | Login::Named(_) => (
+                self.unknown_since + timeouts.login,
+                "No login for too long.",
+            ),
         };
         let mut stop = self.shared.stop.clone();
         if *stop.borrow_and_update() != Stop::No {
             return Ok(Event::Stopped);
+        }
+        // Not only while it waits: somebody who always has another line ready gets no more time.
+        if deadline <= Instant::now() {
+            return Ok(Event::TimedOut(why));
         }
         if let Some(line) = self.waiting.pop_front() {
             return Ok(Event::Line(line));

@@ -12,7 +12,6 @@ use crate::negotiate::Negotiated;
 use crate::proto::command::Protection;
 use crate::proto::{Code, Reply};
 use crate::tls::SessionTls;
-use tokio::time::Instant;
 
 /// Lines that are no commands, before the login: who speaks another protocol than FTP (a browser
 /// that was sent here, RFC 4217 knows nothing of it: the ALPACA attack) says more of them.
@@ -99,10 +98,7 @@ impl<S> Session<S> {
         }
         // RFC 2228 §3: what earlier security commands set is gone, and the user logs in again.
         self.security = Security::Handshaking;
-        if matches!(self.login, Login::User(_)) {
-            self.connected = Instant::now();
-        }
-        self.login = Login::Nobody;
+        self.log_out();
         self.tls_policy = self.listener_policy();
         self.parameters = Parameters::default();
         self.pending = Pending::Nothing;

@@ -4,6 +4,7 @@
 mod abort;
 mod accounts;
 mod client;
+mod clock;
 mod conformance;
 mod deflate;
 mod ends;

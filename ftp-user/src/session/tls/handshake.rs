@@ -39,7 +39,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             return Err(ControlError::Closed);
         };
         let (tls, binding) = (tls.session(), settings.session_binding);
-        let deadline = self.connected + self.context.config.timeouts.login;
+        let deadline = self.unknown_since + self.context.config.timeouts.login;
         let mut stop = self.shared.stop.clone();
         let secured = tokio::select! {
             biased;

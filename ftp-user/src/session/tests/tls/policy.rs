@@ -124,3 +124,18 @@ fn a_host_that_is_named_has_to_be_ours_where_that_is_checked() {
         }
     }
 }
+
+#[test]
+fn who_may_not_log_in_again_is_logged_in_no_more() {
+    let (server, _folder) = server(|_| {});
+    let mut client = server.alice();
+    server.reload(|config| {
+        if let Some(tls) = &mut config.tls {
+            tls.mode = Use::Require;
+        }
+    });
+    // Until it names a user, it has the settings that it logged in with.
+    client.expect("PWD", 257);
+    client.expect("USER alice", 530);
+    client.expect("PWD", 530);
+}
