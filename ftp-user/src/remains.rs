@@ -38,6 +38,9 @@ pub struct FailedLogins {
     pub network: IpAddr,
     /// How many.
     pub failures: u32,
+    /// How many of them were for which name, of some names. An older version tells of none.
+    #[serde(default)]
+    pub names: Vec<(u64, u32)>,
     /// How long its next password has to wait.
     pub wait: Duration,
 }

@@ -13,7 +13,7 @@ mod users;
 pub use crate::config::Rights;
 pub use account::Account;
 pub use accounts::Accounts;
-pub use failures::{Failures, TooManyFailures};
+pub use failures::{Attempt, Failures, TooManyFailures};
 pub use hash::Hash;
 pub use password::Password;
 pub use users::{User, Users, UsersFile};

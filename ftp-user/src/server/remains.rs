@@ -176,7 +176,7 @@ mod tests {
         let mut tickets: Vec<_> = many.map(admit).collect();
         let seats = [old.0.activity.seat("alice"), old.0.activity.seat("alice")];
         let client = "192.0.2.7".parse().unwrap();
-        old.0.failures.failed(client);
+        drop(old.0.failures.attempt(client, b"alice").await.unwrap());
 
         let (here, there) = Channel::pair().unwrap();
         tell(here, &old.0, &old.1).unwrap();
@@ -185,7 +185,9 @@ mod tests {
         let first = new.1.admit("10.0.0.0".parse().unwrap(), &limits(0, 1));
         assert!(first.is_err());
         until(&new.1, 10_000).await;
-        assert!(new.0.failures.turn(client).unwrap() > Duration::ZERO);
+        let attempt = new.0.failures.attempt(client, b"alice");
+        let waits = tokio::time::timeout(Duration::ZERO, attempt).await;
+        assert!(waits.is_err());
         assert_eq!(new.0.activity.sessions("alice"), 2);
 
         // Then what changes.

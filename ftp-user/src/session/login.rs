@@ -42,27 +42,17 @@ impl<S> Session<S> {
         // Who was removed since USER does not get in.
         self.renew();
         self.may_log_in()?;
-        let password = Password::new(password.into_bytes());
-        let account = match self.anonymous() {
-            Some(account) if Accounts::is_anonymous(&name) => Some(account),
-            _ => self.verify(&name, password).await?,
-        };
-        // Nothing of an account is looked at before its password has been checked, and whoever is
-        // turned away then is told no more than somebody who has guessed.
-        match account {
-            Some(account) => {
-                match account.objection(self.ends.client.ip(), self.control_is_protected()) {
-                    None => {
-                        if !Accounts::is_anonymous(&name) {
-                            self.shared.failures.succeeded(self.ends.client.ip());
-                        }
-                        self.enter(account).await
-                    }
-                    Some(reason) => Err(self.refuse(&name, reason)),
-                }
+        let account = match Accounts::is_anonymous(&name) {
+            true => self
+                .anonymous()
+                // Nobody's password has been guessed at: the next one, who has one, does not wait.
+                .ok_or_else(|| self.refuse(&name, "there are no anonymous sessions"))?,
+            false => {
+                let password = Password::new(password.into_bytes());
+                self.admit(&name, password).await?
             }
-            None => Err(self.refuse(&name, "no such user, or a wrong password")),
-        }
+        };
+        self.enter(account).await
     }
 
     /// Takes the newest settings: those of a login are those of its session.
@@ -72,18 +62,35 @@ impl<S> Session<S> {
     }
 
     /// The account whose password this is. Where guesses have failed, the next ones wait; other
-    /// addresses' do not.
-    async fn verify(&self, name: &[u8], password: Password) -> Result<Option<Arc<Account>>, Reply> {
+    /// networks' do not. Whoever is turned away is told no more than somebody who has guessed.
+    async fn admit(&mut self, name: &[u8], password: Password) -> Result<Arc<Account>, Reply> {
         let client = self.ends.client.ip();
-        let Ok(wait) = self.shared.failures.turn(client) else {
+        let shared = Arc::clone(&self.shared);
+        let Ok(attempt) = shared.failures.attempt(client, name).await else {
             tracing::warn!(session = self.id, %client, "login refused: too many failed before");
             return Err(Reply::new(
                 Code::ServiceUnavailable,
                 "Too many failed logins from your address; try again later.",
             ));
         };
-        tokio::time::sleep(wait).await;
-        Ok(self.context.accounts.verify(name, password, client).await)
+        let account = self.context.accounts.verify(name, password, client).await;
+        let account = account.ok_or("no such user, or a wrong password");
+        // Nothing of an account is looked at before its password has been checked.
+        let protected = self.control_is_protected();
+        let admitted = account.and_then(|account| match account.objection(client, protected) {
+            None => Ok(account),
+            Some(reason) => Err(reason),
+        });
+        match admitted {
+            Ok(account) => {
+                attempt.succeeded();
+                Ok(account)
+            }
+            Err(reason) => {
+                drop(attempt);
+                Err(self.refuse(name, reason))
+            }
+        }
     }
 
     async fn enter(&mut self, account: Arc<Account>) -> Answer {
@@ -134,7 +141,6 @@ impl<S> Session<S> {
 
     fn refuse(&mut self, name: &[u8], reason: &'static str) -> Reply {
         self.login_failures += 1;
-        self.shared.failures.failed(self.ends.client.ip());
         let failures = self.login_failures;
         // A string, so that the log quotes it.
         let user = String::from_utf8_lossy(name.get(..64).unwrap_or(name));

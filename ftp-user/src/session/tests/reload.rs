@@ -4,6 +4,7 @@ use super::{Client, Server, data};
 use crate::auth::UsersFile;
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::ScopedJoinHandle;
 
 #[test]
 fn sessions_keep_their_settings_and_new_ones_have_the_new() {
@@ -95,10 +96,13 @@ fn reloads_in_a_loop_do_not_disturb_logins() {
                 })
             })
             .collect();
-        for session in sessions {
-            session.join().unwrap();
-        }
+        let ended = sessions.into_iter().map(ScopedJoinHandle::join);
+        let ended: Vec<_> = ended.collect();
+        // First of all, or what fails here would hang.
         done.store(true, Ordering::Relaxed);
+        for session in ended {
+            session.unwrap();
+        }
         assert!(reloads.join().unwrap() > 3);
     });
     // And the last one is in force.
