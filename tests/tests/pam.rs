@@ -1,7 +1,12 @@
 //! Users of the host by PAM, for a daemon that is built with it: `cargo xtask test --pam`. The users
 //! and the PAM service are the test's own, in a mount namespace that only the daemon is in.
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use ftp_tests::{
@@ -61,7 +66,7 @@ fn write_host(folder: &Path, home: &Path) -> Result<()> {
 fn users_of_the_host_log_in_to_their_homes() -> Result<()> {
     need_root!();
     let lab = Lab::with(Options {
-        clients: 6,
+        clients: 7,
         ..Options::default()
     })?;
     let (folder, root) = (tempfile::tempdir()?, tempfile::tempdir()?);
@@ -114,9 +119,15 @@ fn users_of_the_host_log_in_to_their_homes() -> Result<()> {
         let from = lab::client_address(Family::V4, n);
         let mut guess = Control::open(&lab.client, from, server)?;
         guess.expect(&format!("USER {user}"), 331)?;
-        guess.expect(&format!("PASS {password}"), 530).map(drop)
+        let begun = Instant::now();
+        guess.expect(&format!("PASS {password}"), 530)?;
+        let took = begun.elapsed();
+        ensure!(took >= Duration::from_millis(300), "known by its {took:?}");
+        Ok(())
     };
     let guesses = [
+        // Of the users file; PAM is not asked.
+        (USER, "wrong"),
         ("alice", "wrong"),
         ("mallory", PASSWORD),
         ("service", PASSWORD),

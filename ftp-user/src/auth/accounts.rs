@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::system::System;
+use super::threads::Threads;
 use super::users::is_anonymous;
 use super::{Account, AuthError, Hash, Password, UsersFile};
 use crate::config::Config;
@@ -25,10 +27,19 @@ struct Inner {
     system: Option<System>,
     /// Verified in place of a user that is not there, so that both take the same time.
     nobody: Hash,
-    /// A hash takes a core and 19 MiB for some 20 ms. More at once than there are cores finish no
-    /// sooner.
-    hashing: Arc<Semaphore>,
+    /// What a refusal takes at least.
+    refusal: Duration,
 }
+
+/// A hash takes a core and 19 MiB for some 20 ms. More at once than there are cores finish no sooner.
+static HASHING: LazyLock<Threads> = LazyLock::new(|| {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Threads::new("hash", cores)
+});
+
+/// What a refusal takes at least where PAM is asked: modules take longer than a hash, and longer for
+/// users who are there than for others, and nobody is to tell them apart by that.
+const REFUSAL_WITH_PAM: Duration = Duration::from_millis(300);
 
 impl Accounts {
     /// The anonymous account, if the configuration has one, and all of its users file.
@@ -44,14 +55,17 @@ impl Accounts {
                 users.insert(user.name.clone().into_bytes(), (user.hash.clone(), account));
             }
         }
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let system = System::load(config)?;
         Ok(Accounts {
             inner: Arc::new(Inner {
                 anonymous,
                 users,
-                system: System::load(config)?,
+                refusal: match system {
+                    Some(_) => REFUSAL_WITH_PAM,
+                    None => Duration::ZERO,
+                },
+                system,
                 nobody: Hash::of_nobody()?,
-                hashing: Arc::new(Semaphore::new(cores)),
             }),
         })
     }
@@ -101,11 +115,34 @@ impl Accounts {
         Ok(())
     }
 
-    /// The account of `name` if `password` is its password. A name that is not there costs as much
-    /// as a wrong password, and the hash is computed away from the async threads. Whether the
-    /// account is let in from where it comes is asked afterwards: [`Account::objection`]. Of users
-    /// of the host, PAM learns that they come from `client`.
-    pub async fn verify(
+    /// The account of `name`, if `password` is its password, and it is let in from `client` on a
+    /// connection that TLS protects or not; else why not, for the log alone. A name that is not there
+    /// costs as much as a wrong password, and so does an account that is not let in, of which nothing
+    /// is looked at before. The hash is computed away from the async threads.
+    pub async fn admit(
+        &self,
+        name: &[u8],
+        password: Password,
+        client: IpAddr,
+        protected: bool,
+    ) -> Result<Arc<Account>, &'static str> {
+        let begun = Instant::now();
+        let verified = self.verify(name, password, client).await;
+        let admitted = match verified {
+            None => Err("no such user, or a wrong password"),
+            Some(account) => match account.objection(client, protected) {
+                None => Ok(account),
+                Some(reason) => Err(reason),
+            },
+        };
+        if admitted.is_err() {
+            tokio::time::sleep_until(begun + self.inner.refusal).await;
+        }
+        admitted
+    }
+
+    /// The account whose password it is. Of users of the host, PAM learns that they come from `client`.
+    async fn verify(
         &self,
         name: &[u8],
         password: Password,
@@ -116,28 +153,13 @@ impl Accounts {
             (None, Some(system)) => return system.verify(name, password, client).await,
             (None, None) => (self.inner.nobody.clone(), None),
         };
-        let turn = Arc::clone(&self.inner.hashing).acquire_owned().await.ok()?;
-        let checked = tokio::task::spawn_blocking(move || {
-            let right = hash.verify(&password);
-            // Here and not in the caller, who may be gone by now while the hash goes on.
-            drop(turn);
-            right
-        });
-        match checked.await {
-            Ok(true) => account,
-            Ok(false) => None,
-            Err(error) => {
-                tracing::error!(%error, "a password could not be checked");
-                None
-            }
-        }
+        let right = HASHING.run(move || hash.verify(&password)).await?;
+        account.filter(|_| right)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
     use std::path::PathBuf;
 
     use super::*;
@@ -167,10 +189,8 @@ mod tests {
     #[tokio::test]
     async fn logs_in_who_knows_the_password() {
         let accounts = accounts();
-        let alice = accounts
-            .verify(b"alice", password("secret"), HOME)
-            .await
-            .unwrap();
+        let alice = accounts.admit(b"alice", password("secret"), HOME, false);
+        let alice = alice.await.unwrap();
         assert_eq!(alice.name, "alice");
         assert_eq!(alice.root, PathBuf::from("/srv/alice"));
         assert_eq!(alice.rights, Rights::ALL);
@@ -182,8 +202,8 @@ mod tests {
             ("", ""),
             ("anonymous", "secret"),
         ] {
-            let result = accounts.verify(name.as_bytes(), password(word), HOME).await;
-            assert_eq!(result, None, "{name} {word}");
+            let result = accounts.admit(name.as_bytes(), password(word), HOME, false);
+            assert!(result.await.is_err(), "{name} {word}");
         }
     }
 
@@ -194,7 +214,8 @@ mod tests {
             let mut times: Vec<Duration> = Vec::new();
             for _ in 0..5 {
                 let start = Instant::now();
-                assert_eq!(accounts.verify(name, password("wrong"), HOME).await, None);
+                let refused = accounts.admit(name, password("wrong"), HOME, false).await;
+                assert!(refused.is_err());
                 times.push(start.elapsed());
             }
             times.sort();
@@ -206,23 +227,47 @@ mod tests {
         assert!(unknown > Duration::from_millis(1), "{unknown:?}");
     }
 
-    /// Paused time moves on only while nothing runs: a hash that has started is always waited for,
-    /// so the timeout comes first only if none has.
-    #[tokio::test(start_paused = true)]
-    async fn no_more_hashes_at_once_than_cores() {
+    /// The threads of the runtime are taken by what hangs; a password is looked at all the same.
+    #[test]
+    fn a_login_waits_for_nobodys_files() {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().max_blocking_threads(1).build();
+        let runtime = runtime.unwrap();
+        let (end, until) = std::sync::mpsc::channel::<()>();
         let accounts = accounts();
-        let hashing = Arc::clone(&accounts.inner.hashing);
-        let cores = u32::try_from(hashing.available_permits()).unwrap();
-        assert!(cores >= 1);
-        let busy = hashing.acquire_many(cores).await.unwrap();
-        let login = async || {
-            let login = accounts.verify(b"alice", password("secret"), HOME);
-            tokio::time::timeout(Duration::from_secs(3600), login).await
-        };
-        assert!(login().await.is_err(), "it did not wait for its turn");
-        drop(busy);
-        assert!(login().await.unwrap().is_some());
-        assert_eq!(hashing.available_permits(), cores as usize);
+        let admitted = runtime.block_on(async {
+            let hung = tokio::task::spawn_blocking(move || until.recv().is_err());
+            let admit = accounts.admit(b"alice", password("secret"), HOME, false);
+            let admitted = tokio::time::timeout(Duration::from_secs(20), admit).await;
+            drop(end);
+            assert!(hung.await.unwrap());
+            admitted
+        });
+        assert_eq!(admitted.unwrap().unwrap().name, "alice");
+    }
+
+    #[tokio::test]
+    async fn every_refusal_takes_as_long_as_one_by_pam() {
+        let mut accounts = accounts();
+        let inner = Arc::get_mut(&mut accounts.inner).unwrap();
+        inner.refusal = Duration::from_secs(1);
+        let (hash, alice) = inner.users[&b"alice"[..]].clone();
+        let mut closed = Account::clone(&alice);
+        closed.disabled = true;
+        inner
+            .users
+            .insert(b"closed".to_vec(), (hash, closed.into()));
+        for (name, word) in [("alice", "wrong"), ("bob", "secret"), ("closed", "secret")] {
+            let start = Instant::now();
+            let refused = accounts
+                .admit(name.as_bytes(), password(word), HOME, false)
+                .await;
+            assert!(refused.is_err(), "{name}");
+            assert!(start.elapsed() >= Duration::from_secs(1), "{name}");
+        }
+        let start = Instant::now();
+        let alice = accounts.admit(b"alice", password("secret"), HOME, false);
+        assert!(alice.await.is_ok() && start.elapsed() < Duration::from_secs(1));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod owner;
 mod password;
 #[cfg_attr(not(feature = "pam"), path = "no_system.rs")]
 mod system;
+mod threads;
 mod users;
 
 pub use crate::config::Rights;

@@ -1,13 +1,12 @@
 //! Users of the host: PAM checks their passwords, the host's databases say who they are. Only with
 //! the feature `pam`; without it, `no_system` stands here.
 //!
-//! PAM modules run inside the daemon, on the blocking threads, with its rights.
+//! PAM modules run inside the daemon, on threads of their own, with its rights.
 
 use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, LazyLock};
 
 use nix::unistd::User;
 use nonstick::{
@@ -15,25 +14,19 @@ use nonstick::{
     TransactionBuilder,
     items::{Items as _, ItemsMut as _},
 };
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
 
+use super::threads::Threads;
 use super::{Account, AuthError, Password};
 use crate::config::{Config, Pam};
 
 /// Modules may sleep after a wrong password (pam_fail_delay(3)), so these are more than cores.
-const AT_ONCE: usize = 16;
-
-/// What a refusal takes at least: modules take longer for users who are there than for others, and
-/// nobody is to tell the two apart by that.
-const REFUSAL: Duration = Duration::from_millis(300);
+static ASKING: LazyLock<Threads> = LazyLock::new(|| Threads::new("pam", 16));
 
 /// Users of the host, who may log in.
 #[derive(Debug)]
 pub(super) struct System {
     config: Arc<Config>,
     settings: Pam,
-    turns: Arc<Semaphore>,
 }
 
 impl System {
@@ -42,7 +35,6 @@ impl System {
         Ok(config.pam.clone().map(|settings| System {
             config: Arc::new(config.clone()),
             settings,
-            turns: Arc::new(Semaphore::new(AT_ONCE)),
         }))
     }
 
@@ -54,24 +46,10 @@ impl System {
         password: Password,
         client: IpAddr,
     ) -> Option<Arc<Account>> {
-        let turn = Arc::clone(&self.turns).acquire_owned().await.ok()?;
-        let begun = Instant::now();
         let (config, settings) = (Arc::clone(&self.config), self.settings.clone());
         let name = name.to_vec();
-        let checked = tokio::task::spawn_blocking(move || {
-            let account = log_in(&config, &settings, &name, password, client);
-            // Here and not in the caller, who may be gone by now while PAM goes on.
-            drop(turn);
-            account
-        });
-        let account = checked.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "PAM could not be asked");
-            None
-        });
-        if account.is_none() {
-            tokio::time::sleep_until(begun + REFUSAL).await;
-        }
-        account
+        let asked = ASKING.run(move || log_in(&config, &settings, &name, password, client));
+        asked.await.flatten()
     }
 }
 

@@ -73,15 +73,8 @@ impl<S> Session<S> {
                 "Too many failed logins from your address; try again later.",
             ));
         };
-        let account = self.context.accounts.verify(name, password, client).await;
-        let account = account.ok_or("no such user, or a wrong password");
-        // Nothing of an account is looked at before its password has been checked.
-        let protected = self.control_is_protected();
-        let admitted = account.and_then(|account| match account.objection(client, protected) {
-            None => Ok(account),
-            Some(reason) => Err(reason),
-        });
-        match admitted {
+        let (accounts, protected) = (&self.context.accounts, self.control_is_protected());
+        match accounts.admit(name, password, client, protected).await {
             Ok(account) => {
                 attempt.succeeded();
                 Ok(account)
