@@ -6,8 +6,18 @@ use super::{Answer, Session, outcome};
 use crate::control::ControlError;
 use crate::proto::{Code, Reply};
 use crate::transfer::{Monitor, TransferError};
-use crate::vfs::{Tree, VirtualPath};
+use crate::vfs::{Combination, Combining, Tree, VfsError, VirtualPath};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
+use tokio::task::JoinError;
+
+/// How long one step may hold its thread.
+const STEP: Duration = Duration::from_millis(100);
+
+/// Steps at one time, of all sessions: a disk that hangs holds up so many threads and no more.
+static TURNS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(16)));
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// Appends the parts to the target, in order, and removes them. If anything fails before all is
@@ -22,15 +32,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let monitor = Monitor::default();
-        let progress = monitor.clone();
-        let work = tokio::task::spawn_blocking(move || {
-            tree.act(|vfs| {
-                vfs.combine(&target, &parts, |bytes| {
-                    progress.add(bytes);
-                    !progress.is_aborted()
-                })
-            })
-        });
+        let work = combine(tree, target, parts, monitor.clone());
         Ok(match self.watch(&monitor, work).await? {
             Watched::Done(Ok(Ok(bytes))) => Ok(Reply::new(
                 Code::ActionOkay,
@@ -54,4 +56,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let parts: Result<_, _> = parts.iter().map(|part| self.path(part)).collect();
         Ok((tree, self.path(target)?, parts?))
     }
+}
+
+/// Combines on blocking threads, in steps. Counts bytes in `monitor` and ends when that is aborted.
+async fn combine(
+    tree: Tree,
+    target: VirtualPath,
+    parts: Vec<VirtualPath>,
+    monitor: Monitor,
+) -> Result<Result<u64, VfsError>, JoinError> {
+    let mut stepped = step(move || {
+        let begun = Combination::begin(&tree, target, parts);
+        begun.map(|combination| Combining::More(Box::new(combination)))
+    })
+    .await?;
+    loop {
+        let combination = match stepped {
+            Ok(Combining::More(combination)) => combination,
+            Ok(Combining::Done(bytes)) => return Ok(Ok(bytes)),
+            Err(error) => return Ok(Err(error)),
+        };
+        let progress = monitor.clone();
+        stepped = step(move || {
+            combination.step(STEP, |bytes| {
+                progress.add(bytes);
+                !progress.is_aborted()
+            })
+        })
+        .await?;
+    }
+}
+
+async fn step<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JoinError> {
+    let turn = Arc::clone(&TURNS).acquire_owned().await;
+    tokio::task::spawn_blocking(move || {
+        let done = work();
+        // Here and not in the caller, who may be gone by now while the step goes on.
+        drop(turn);
+        done
+    })
+    .await
 }

@@ -18,6 +18,7 @@ mod resolve;
 mod roots;
 mod upload;
 
+pub use combine::{Combination, Combining};
 pub use credentials::{Credentials, CredentialsError, Owner, own_umask, part_thread};
 pub use entry::{Entry, Kind};
 pub use error::{ErrorKind, VfsError};
