@@ -9,7 +9,9 @@ use aya_ebpf::{
     helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
 };
 use ftp_ebpf::{
-    abi::{Claim, ClientMask, Data, DataPort, EventKind, Pinhole, PinholeKey, Tuple, budget, policy},
+    abi::{
+        Claim, ClientMask, Data, DataPort, EventKind, Pinhole, PinholeKey, Tuple, budget, policy,
+    },
     guard::{self, Birth, Listener, Tally, Unresolved},
     reason::Reason,
 };

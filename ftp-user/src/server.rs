@@ -168,8 +168,10 @@ async fn leave_quotas(quotas: UnixStream, shared: &Arc<Shared>) {
         Ok(Err(error)) => {
             tracing::error!(%error, "quotas are counted here and in the other process");
         }
-        Err(_) => tracing::warn!("a change to an account's files takes long; until it is over, its \
-            quota is counted here and in the other process"),
+        Err(_) => tracing::warn!(
+            "a change to an account's files takes long; until it is over, its \
+            quota is counted here and in the other process"
+        ),
     }
 }
 

@@ -141,7 +141,13 @@ fn push_word(line: &mut Vec<u8>, word: &[u8]) {
         let plain = |c: char| if c.is_control() || c == ' ' { '_' } else { c };
         let valid: String = chunk.valid().chars().map(plain).collect();
         line.extend_from_slice(valid.as_bytes());
-        let plain = |&byte: &u8| if (0x80..=0x9f).contains(&byte) { b'_' } else { byte };
+        let plain = |&byte: &u8| {
+            if (0x80..=0x9f).contains(&byte) {
+                b'_'
+            } else {
+                byte
+            }
+        };
         line.extend(chunk.invalid().iter().map(plain));
     }
 }
