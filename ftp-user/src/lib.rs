@@ -16,6 +16,7 @@ pub mod digest;
 pub mod disk;
 pub mod generation;
 pub mod handover;
+pub mod heap;
 pub mod hosts;
 pub mod negotiate;
 pub mod origin;

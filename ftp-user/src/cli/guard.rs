@@ -12,6 +12,7 @@ use super::overrides::Locks;
 use super::signals::Stop;
 use super::systemd;
 use crate::config::{self, Config, OWN_NAMESPACE, OnExit, PortSet, Unresolved};
+use crate::heap;
 use crate::pinholes::kernel::{Guard, GuardOptions, Locked, enter};
 
 #[derive(Debug, clap::Args)]
@@ -201,6 +202,7 @@ fn ready(guard: &config::Guard) {
     if guard.dry_run {
         tracing::warn!("dry run: nothing is dropped; `pinhole status` counts what would be");
     }
+    heap::give_back();
     tracing::info!("ready");
     systemd::ready(match guard.dry_run {
         true => "dry run: nothing is dropped",

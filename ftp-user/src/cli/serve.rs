@@ -18,6 +18,7 @@ use super::source::{self, Source};
 use super::{explain, restart, systemd};
 use crate::generation::{Generation, Generations};
 use crate::handover::{self, Arrival, Departure, Program, Taken};
+use crate::heap;
 use crate::pinholes::{Estate, Pinholes};
 use crate::server::{self, Listener};
 use crate::vfs::part_thread;
@@ -170,6 +171,7 @@ impl Start {
         tokio::spawn(restart::at(take_over, departure, follow, alone.clone()));
         tokio::spawn(source::reload_at(hangup, source, generations));
         tokio::spawn(systemd::feed_watchdog());
+        heap::give_back();
         let addresses: Vec<_> = listeners.iter().map(|at| at.address.to_string()).collect();
         systemd::ready(&format!("listening on {}", addresses.join(", ")));
         let orders = server::Orders {
