@@ -48,6 +48,7 @@ Try it without root; ports are then open to anybody while they wait:
 
 pub(super) fn run(args: &Args, logging: &Logging) -> anyhow::Result<()> {
     let program = Program::of_this_process().context("cannot tell this program's file")?;
+    heap::keep_no_large_blocks();
     let runtime = runtime().context("cannot start the async runtime")?;
     let channel = handover::inherited().context("cannot use the channel on standard input")?;
     let Some(channel) = channel else {
