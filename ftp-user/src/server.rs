@@ -161,12 +161,10 @@ async fn leave_quotas(quotas: UnixStream, shared: &Arc<Shared>) {
     let shared = Arc::clone(shared);
     let leave = tokio::task::spawn_blocking(move || shared.activity.quotas.leave(quotas));
     match tokio::time::timeout(LONGEST, leave).await {
-        Ok(Ok(Ok(()))) => {}
-        Ok(Ok(Err(error))) => {
-            tracing::error!(%error, "quotas are counted here and in the other process");
-        }
-        Ok(Err(error)) => {
-            tracing::error!(%error, "quotas are counted here and in the other process");
+        Ok(left) => {
+            if let Err(error) = left.unwrap_or_else(|error| Err(error.into())) {
+                tracing::error!(%error, "quotas are counted here and in the other process");
+            }
         }
         Err(_) => tracing::warn!(
             "a change to an account's files takes long; until it is over, its \

@@ -2,7 +2,7 @@
 
 use super::{Client, PATIENCE};
 use crate::auth::{Hash, Password, User, UsersFile};
-use crate::config::{Anonymous, Config};
+use crate::config::{Anonymous, Config, Principal};
 use crate::generation::{Generation, Generations};
 use crate::pinholes::Pinholes;
 use crate::server::{Orders, ServeError, bind_all, serve};
@@ -85,6 +85,19 @@ impl Server {
     /// With other settings for alice.
     pub(super) fn start_as(change: impl FnOnce(&mut User)) -> Server {
         Server::start_with(|config| settle(config, change))
+    }
+
+    /// Alice is a user of the host whom nobody else is. `None`, and said so, where that takes root.
+    pub(super) fn start_as_another(change: impl FnOnce(&mut User)) -> Option<Server> {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: only root may become somebody else");
+            return None;
+        }
+        Some(Server::start_as(|alice| {
+            alice.uid = Some(Principal::Id(54_321));
+            alice.gid = Some(Principal::Id(54_322));
+            change(alice);
+        }))
     }
 
     pub(super) fn root(&self) -> PathBuf {
