@@ -72,6 +72,22 @@ async fn a_slow_reader_gets_everything() {
 }
 
 #[tokio::test]
+async fn only_what_is_large_is_sent_in_whole_segments() {
+    for (size, whole) in [(4 << 10, false), (4 << 20, true)] {
+        let (connection, mut client) = pair(&Monitor::default(), PATIENCE);
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(size).unwrap();
+        let reader =
+            std::thread::spawn(move || std::io::copy(&mut client, &mut std::io::sink()).unwrap());
+        send_file(&connection, file, 0..size).await.unwrap();
+        let corked = rustix::net::sockopt::tcp_cork(&connection.link().socket);
+        assert_eq!(corked, Ok(whole), "{size} bytes");
+        connection.finish().unwrap();
+        assert_eq!(reader.join().unwrap(), size);
+    }
+}
+
+#[tokio::test]
 async fn an_abort_reaches_a_transfer_that_waits() {
     let monitor = Monitor::default();
     let (connection, _client) = pair(&monitor, PATIENCE);
