@@ -25,7 +25,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Parser;
 
 use crate::{
@@ -33,7 +33,7 @@ use crate::{
     progress::Progress,
     report::Report,
     row::Sample,
-    scenario::{Bench, Scenario},
+    scenario::{Bench, Scenario, Wanted},
 };
 
 /// With --quick, no scenario begins another round after this, if --longest does not say otherwise.
@@ -61,6 +61,9 @@ struct Arguments {
     /// Begins no other round of a scenario after this many seconds: fewer rounds, whole ones.
     #[arg(long, value_name = "SECONDS")]
     longest: Option<u64>,
+    /// Only cases whose name contains this: `RETR 1024 MiB`, `8 streams`. Can be given several times.
+    #[arg(long = "case", value_name = "TEXT")]
+    cases: Vec<String>,
     /// Says what each scenario measures and how, and runs nothing.
     #[arg(long)]
     list: bool,
@@ -136,7 +139,11 @@ fn run(arguments: &Arguments) -> Result<()> {
     let folder = std::path::absolute(&arguments.folder)
         .with_context(|| format!("cannot resolve {}", arguments.folder.display()))?;
     let memory = sandbox::enter(&folder.join("memory"))?;
-    let bench = Bench::new(pinhole, &folder, &memory, arguments.quick)?;
+    let wanted = Wanted {
+        quick: arguments.quick,
+        cases: arguments.cases.clone(),
+    };
+    let bench = Bench::new(pinhole, &folder, &memory, wanted)?;
     for server in bench.servers() {
         eprintln!("{:>12}  {}", server.name(), server.version());
     }
@@ -149,7 +156,13 @@ fn run(arguments: &Arguments) -> Result<()> {
             let quick = || bench.quick().then_some(LONGEST_QUICK);
             let longest = arguments.longest.map(Duration::from_secs).or_else(quick);
             measure(name, scenario.rounds(bench.quick()), longest, |number| {
-                rounds.round(number)
+                let mut samples = rounds.round(number)?;
+                samples.retain(|sample| bench.wants(&sample.case));
+                ensure!(
+                    !samples.is_empty(),
+                    "no figures: none of its cases is wanted, or could be had"
+                );
+                Ok(samples)
             })
         });
         match measured {

@@ -124,7 +124,7 @@ struct Subjects<'a> {
 impl Rounds for Subjects<'_> {
     fn round(&mut self, _number: u32) -> Result<Vec<Sample>> {
         let mut samples = Vec::new();
-        for case in CASES {
+        for case in CASES.into_iter().filter(|case| self.bench.wants(case.name)) {
             let mut figures = Vec::new();
             for lock in lock::of_floods(case.range.waiting > 0) {
                 match self.measure(case, lock) {

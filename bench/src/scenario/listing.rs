@@ -66,6 +66,9 @@ impl Rounds for Pairs<'_> {
         for verb in ["LIST", "MLSD"] {
             for count in COUNTS {
                 let case = format!("{verb} of {count}");
+                if !self.bench.wants(&case) {
+                    continue;
+                }
                 let mut times = Vec::new();
                 for stand in &stands {
                     let name = stand.server.name();

@@ -68,6 +68,14 @@ pub(crate) fn all() -> Vec<Box<dyn Scenario>> {
     ]
 }
 
+/// How much is to be measured.
+pub(crate) struct Wanted {
+    /// Fewer rounds of less.
+    pub(crate) quick: bool,
+    /// Parts of the names of cases; none for all.
+    pub(crate) cases: Vec<String>,
+}
+
 /// What scenarios share: the contestants, what is served, and what could not be measured.
 pub(crate) struct Bench {
     pinhole: Pinhole,
@@ -76,20 +84,25 @@ pub(crate) struct Bench {
     certificate: Pair,
     /// What was left out, and why.
     missing: Mutex<BTreeMap<String, String>>,
-    quick: bool,
+    wanted: Wanted,
 }
 
 impl Bench {
     /// Finds the contestants; a peer that cannot be had is named with the reason. Peers are kept in
     /// `folder`, what is served in `memory`.
-    pub(crate) fn new(pinhole: PathBuf, folder: &Path, memory: &Path, quick: bool) -> Result<Self> {
+    pub(crate) fn new(
+        pinhole: PathBuf,
+        folder: &Path,
+        memory: &Path,
+        wanted: Wanted,
+    ) -> Result<Self> {
         let bench = Self {
             pinhole: Pinhole::new(pinhole)?,
             peers: Vec::new(),
             files: Files::new(memory)?,
             certificate: certificate::write(memory)?,
             missing: Mutex::default(),
-            quick,
+            wanted,
         };
         let debian = Brand::COMMON.map(|brand| (brand.name(), Peer::new(brand).map(boxed)));
         let unftp = ("libunftp", Unftp::new(folder).map(boxed));
@@ -150,7 +163,13 @@ impl Bench {
     }
 
     pub(crate) fn quick(&self) -> bool {
-        self.quick
+        self.wanted.quick
+    }
+
+    /// Whether a case of this name is to be measured.
+    pub(crate) fn wants(&self, case: &str) -> bool {
+        let parts = &self.wanted.cases;
+        parts.is_empty() || parts.iter().any(|part| case.contains(part))
     }
 }
 

@@ -95,6 +95,9 @@ impl Pairs<'_> {
         measure: impl Fn(&Stand<'_>) -> Result<Vec<Sample>>,
     ) -> Result<Vec<Sample>> {
         let mut samples = Vec::new();
+        if !self.bench.wants(case) {
+            return Ok(samples);
+        }
         for server in self.bench.turn(number) {
             let measured = Stand::open(self.bench, server, Network::Loopback, false)
                 .and_then(|stand| measure(&stand));

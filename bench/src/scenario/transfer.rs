@@ -108,6 +108,9 @@ impl Rounds for Pairs<'_> {
         let mut samples = Vec::new();
         for case in Case::all(self.bench.quick()) {
             let name = case.name();
+            if !self.bench.wants(&name) {
+                continue;
+            }
             let mut rates = Vec::new();
             for (stand, connector) in &stands {
                 let took = self.measure(stand, connector, case);
