@@ -1,6 +1,11 @@
 //! Running, stopping and crashing: transfers may end, and nothing is left.
 
-use std::{fs, net::SocketAddr, time::Duration};
+use std::{
+    fs,
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use aya::{maps::MapInfo, programs::loaded_programs};
@@ -11,7 +16,7 @@ use ftp_tests::{
     lab::{Family, Lab},
     namespace::NetNs,
     need_root,
-    site::Site,
+    site::{self, Site},
     wait,
 };
 use rustix::process::Signal;
@@ -124,6 +129,20 @@ fn a_transfer_may_end_within_the_drain_time() -> Result<()> {
         idle.expect_reply(421)?;
         let mut fetched = Vec::new();
         if drain == "20s" {
+            // Whoever comes now hears so at once, instead of waiting until the transfers are over.
+            wait::poll_within(wait::SOON, "nobody listens any more", || {
+                let (from, to) = (
+                    site::client_end(Family::V4, 0, 0),
+                    site::control_address(Family::V4),
+                );
+                let tried = control::connect_from(&site.lab.client, from, to, wait::SOON);
+                let error = tried
+                    .err()
+                    .and_then(|error| error.downcast::<io::Error>().ok());
+                let refused =
+                    error.is_some_and(|error| error.kind() == ErrorKind::ConnectionRefused);
+                Ok(refused.then_some(()))
+            })?;
             std::io::Read::read_to_end(&mut data, &mut fetched)?;
             files::ensure_equal("the download", &fetched, &content)?;
             session.expect_reply(226)?;

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::log::Logging;
 use super::overrides::Overrides;
@@ -169,14 +169,24 @@ impl Start {
             relief: relieve,
         };
         let follow = Arc::clone(&generations);
-        tokio::spawn(restart::at(take_over, departure, follow, alone.clone()));
+        let (serving, stopping) = oneshot::channel();
+        tokio::spawn(restart::at(
+            take_over,
+            departure,
+            follow,
+            alone.clone(),
+            stopping,
+        ));
         tokio::spawn(source::reload_at(hangup, source, generations));
         tokio::spawn(systemd::feed_watchdog());
         heap::give_back();
         let addresses: Vec<_> = listeners.iter().map(|at| at.address.to_string()).collect();
         systemd::ready(&format!("listening on {}", addresses.join(", ")));
         let orders = server::Orders {
-            stop: stop.told(),
+            stop: async move {
+                stop.told().await;
+                drop(serving);
+            },
             alone: async move { drop(alone.wait_for(|alone| *alone).await) },
             quotas: taken.quotas,
             remains: taken.remains,
