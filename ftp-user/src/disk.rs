@@ -5,14 +5,18 @@
 //! that, and two wake-ups. What is not in memory takes as long as it takes, and would keep all
 //! sessions of its worker waiting. So:
 //!
-//! * One worker stays free of such work, always: whatever disk hangs, somebody takes the others'
-//!   tasks over.
+//! * One worker stays free of such work, always: whatever disk hangs, somebody can take the others'
+//!   tasks over. That somebody may sleep, and the worker that hangs may be the one that would hear of
+//!   what wakes it: tokio leaves what comes in to whichever worker was the last to look. So a thread
+//!   of its own wakes a worker now and then while there is such work ([`rescue`]).
 //! * Once such work has put a worker to sleep, nobody tries for a while. That it took long does not
 //!   say so: others may have had the processor.
 
 use nix::sys::resource::{UsageWho, getrusage};
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{LazyLock, OnceLock};
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::task::JoinError;
@@ -21,6 +25,8 @@ use tokio::task::JoinError;
 const SLOW: Duration = Duration::from_millis(2);
 /// How long nobody tries then.
 const REST: Duration = Duration::from_secs(1);
+/// How often a worker is woken while there is work that may hang.
+const TICK: Duration = Duration::from_millis(10);
 
 /// All workers of this process.
 static WORKERS: LazyLock<Workers> = LazyLock::new(Workers::default);
@@ -43,10 +49,23 @@ pub fn enter() -> Option<Visit<'static>> {
     WORKERS.enter(Handle::try_current().ok()?.metrics().num_workers())
 }
 
+/// Has somebody listen on, from now on, when work on a worker of this runtime hangs. Once for a process.
+pub fn rescue(runtime: Handle) -> io::Result<()> {
+    let watching = move || WORKERS.watch(&runtime);
+    let thread = thread::Builder::new().name("disk-watch".to_owned());
+    let thread = thread.spawn(watching)?;
+    // A second one watches as well, and is never woken.
+    let _ = WORKERS.watcher.set(thread.thread().clone());
+    Ok(())
+}
+
 #[derive(Debug)]
 struct Workers {
     /// How many are at it.
     visits: AtomicUsize,
+    /// Whether `watcher` looks at that, or is about to.
+    watched: AtomicBool,
+    watcher: OnceLock<Thread>,
     /// Microseconds from `epoch` until when nobody tries.
     resting: AtomicU64,
     epoch: Instant,
@@ -56,6 +75,8 @@ impl Default for Workers {
     fn default() -> Workers {
         Workers {
             visits: AtomicUsize::new(0),
+            watched: AtomicBool::new(false),
+            watcher: OnceLock::new(),
             resting: AtomicU64::new(0),
             epoch: Instant::now(),
         }
@@ -68,17 +89,44 @@ impl Workers {
         if self.micros(started) < self.resting.load(Ordering::Relaxed) {
             return None;
         }
-        // A count and nothing more: what the work itself touches has its own order.
+        // Before the look at `watched`, in one order for all: see `watch`.
         let entered = self
             .visits
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |visits| {
+            .fetch_update(Ordering::SeqCst, Ordering::Relaxed, |visits| {
                 (visits + 1 < workers).then_some(visits + 1)
             });
-        entered.ok().map(|_| Visit {
+        entered.ok()?;
+        if !self.watched.load(Ordering::SeqCst)
+            && !self.watched.swap(true, Ordering::SeqCst)
+            && let Some(watcher) = self.watcher.get()
+        {
+            watcher.unpark();
+        }
+        Some(Visit {
             workers: self,
             started,
             sleeps: sleeps(),
         })
+    }
+
+    /// Wakes a worker every [`TICK`] while anybody is at it: it finds what waits, and then listens.
+    /// Sleeps while nobody is.
+    fn watch(&self, runtime: &Handle) -> ! {
+        loop {
+            while !self.watched.load(Ordering::SeqCst) {
+                thread::park();
+            }
+            thread::sleep(TICK);
+            if self.visits.load(Ordering::SeqCst) > 0 {
+                runtime.spawn(async {});
+                continue;
+            }
+            self.watched.store(false, Ordering::SeqCst);
+            // Whoever came in between believes that they are watched.
+            if self.visits.load(Ordering::SeqCst) > 0 {
+                self.watched.store(true, Ordering::SeqCst);
+            }
+        }
     }
 
     fn micros(&self, moment: Instant) -> u64 {
@@ -99,7 +147,7 @@ pub struct Visit<'a> {
 
 impl Drop for Visit<'_> {
     fn drop(&mut self) {
-        self.workers.visits.fetch_sub(1, Ordering::Relaxed);
+        self.workers.visits.fetch_sub(1, Ordering::SeqCst);
         let now = Instant::now();
         if now.saturating_duration_since(self.started) > SLOW && sleeps() != self.sleeps {
             let until = self.workers.micros(now + REST);
@@ -117,7 +165,51 @@ fn sleeps() -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::thread;
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::UnixStream;
+    use std::sync::mpsc;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    /// A socket's end for a task of this runtime, and the other.
+    fn pair() -> (tokio::net::UnixStream, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        theirs
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        (tokio::net::UnixStream::from_std(ours).unwrap(), theirs)
+    }
+
+    #[test]
+    fn work_that_hangs_holds_up_nobody_else() {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(3).enable_all().build().unwrap();
+        rescue(runtime.handle().clone()).unwrap();
+        let inside = runtime.enter();
+        let (begun, hangs) = mpsc::channel();
+        let (go_on, told) = mpsc::channel::<()>();
+        let (mut from, mut to) = pair();
+        runtime.spawn(async move {
+            // What a worker does that has just been woken by a socket.
+            from.read_u8().await.unwrap();
+            let work = move || {
+                begun.send(()).unwrap();
+                told.recv()
+            };
+            run(false, work).await.unwrap().unwrap_err();
+        });
+        let (mut asked, mut ask) = pair();
+        runtime.spawn(async move {
+            let byte = asked.read_u8().await.unwrap();
+            asked.write_u8(byte).await.unwrap();
+        });
+        to.write_all(b"x").unwrap();
+        hangs.recv().unwrap();
+        ask.write_all(b"y").unwrap();
+        let answered = ask.read_exact(&mut [0]);
+        drop((go_on, inside));
+        answered.unwrap();
+    }
 
     #[test]
     fn one_worker_stays_free() {

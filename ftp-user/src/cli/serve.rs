@@ -16,6 +16,7 @@ use super::overrides::Overrides;
 use super::signals::{Hangup, Stop, TakeOver};
 use super::source::{self, Source};
 use super::{explain, restart, systemd};
+use crate::disk;
 use crate::generation::{Generation, Generations};
 use crate::handover::{self, Arrival, Departure, Program, Taken};
 use crate::heap;
@@ -50,6 +51,7 @@ pub(super) fn run(args: &Args, logging: &Logging) -> anyhow::Result<()> {
     let program = Program::of_this_process().context("cannot tell this program's file")?;
     heap::keep_no_large_blocks();
     let runtime = runtime().context("cannot start the async runtime")?;
+    disk::rescue(runtime.handle().clone()).context("cannot start a thread")?;
     let channel = handover::inherited().context("cannot use the channel on standard input")?;
     let Some(channel) = channel else {
         let begun = Start::begin(args, logging, None)?;
