@@ -81,7 +81,8 @@ impl Server for Pinhole {
             .set("passive.connect_timeout", "10m")?
             .set("enforce.interfaces", vec![site.interface.to_owned()])?
             .set("enforce.attach", site.attach)?
-            .set("limits.sessions", 20_000)?;
+            .set("limits.sessions", 20_000)?
+            .set("limits.sessions_per_address", 0)?;
         if let Some(certificate) = site.tls {
             settings = settings
                 .set(

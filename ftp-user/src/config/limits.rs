@@ -63,7 +63,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             sessions: 10_000,
-            sessions_per_address: 0,
+            sessions_per_address: 100,
             login_failures: 3,
             recursive_entries: 10_000,
             recursive_depth: 8,

@@ -34,7 +34,7 @@ fn a_good_file_is_summed_up() {
         "  TLS               none: passwords and files are sent in the clear\n",
         "  passive ports     30000-50000 (20001), each open for up to 30s\n",
         "(attach: auto, marks admitted packets 0x12)\n",
-        "  sessions          10000; from one address any number\n",
+        "  sessions          10000; from one address 100\n",
         "  each account      1GiB in all\n",
         "                    anonymous: 7 sessions, 1GiB in all\n",
     ] {
