@@ -31,7 +31,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             return Err(Reply::new(Code::BadSequence, "RNFR comes first."));
         };
         let to = self.path(argument)?;
-        self.on_disk(move |vfs| vfs.rename(&from, &to)).await?;
+        // It ends what is there, as a deletion or an upload of that name would.
+        let rights = self.user()?.account.rights;
+        let replaces = rights.delete || rights.write;
+        self.on_disk(move |vfs| vfs.rename(&from, &to, replaces))
+            .await?;
         Ok(Reply::new(Code::ActionOkay, "Renamed."))
     }
 

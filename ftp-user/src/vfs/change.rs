@@ -3,7 +3,7 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, mkdirat, renameat, statat, unlinkat};
+use rustix::fs::{AtFlags, RenameFlags, mkdirat, renameat, renameat_with, statat, unlinkat};
 use rustix::io::Errno;
 
 use super::error::{ErrorKind, Explain as _};
@@ -49,9 +49,14 @@ impl Vfs {
         })
     }
 
-    /// Renames `from` to `to`, replacing a file that is there, as rename(2) does. Links are renamed
-    /// themselves.
-    pub fn rename(&self, from: &VirtualPath, to: &VirtualPath) -> Result<(), VfsError> {
+    /// Renames `from` to `to`; where `replaces`, in place of a file that is there, as rename(2) does.
+    /// Links are renamed themselves.
+    pub fn rename(
+        &self,
+        from: &VirtualPath,
+        to: &VirtualPath,
+        replaces: bool,
+    ) -> Result<(), VfsError> {
         let action = "rename";
         let old_name = from.last_name(action)?;
         let new_name = to.last_name(action)?;
@@ -67,7 +72,11 @@ impl Vfs {
             let old = statat(&old_parent, old_name, LOOK);
             old.is_ok_and(|old| inode(&old) != inode(new))
         });
-        match renameat(&old_parent, old_name, &new_parent, new_name) {
+        let renamed = match replaces {
+            true => renameat(&old_parent, old_name, &new_parent, new_name),
+            false => rename_new(&old_parent, old_name, &new_parent, new_name),
+        };
+        match renamed {
             // Both directories are inside the root already: here it means two file systems.
             Err(errno @ Errno::XDEV) => Err(VfsError::Operation {
                 action: "rename to",
@@ -115,5 +124,24 @@ impl Vfs {
             }
         }
         Ok(())
+    }
+}
+
+/// rename(2) to a name that nothing has: EEXIST.
+fn rename_new(
+    old_parent: &OwnedFd,
+    old_name: &[u8],
+    new_parent: &OwnedFd,
+    new_name: &[u8],
+) -> Result<(), Errno> {
+    let new = RenameFlags::NOREPLACE;
+    match renameat_with(old_parent, old_name, new_parent, new_name, new) {
+        // A directory into itself; or this file system (NFS) does not know how, and what comes to be
+        // there in this moment is replaced.
+        Err(Errno::INVAL) => match statat(new_parent, new_name, LOOK) {
+            Ok(_) => Err(Errno::EXIST),
+            Err(_) => renameat(old_parent, old_name, new_parent, new_name),
+        },
+        renamed => renamed,
     }
 }

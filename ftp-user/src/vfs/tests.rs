@@ -256,11 +256,11 @@ fn makes_removes_and_renames() {
     refused(vfs.remove_dir(&at("d")), ErrorKind::NotEmpty);
     refused(vfs.remove_dir(&at("d/f")), ErrorKind::NotADirectory);
     refused(vfs.remove_file(&at("d")), ErrorKind::IsADirectory);
-    refused(vfs.rename(&at("d"), &at("d/sub")), ErrorKind::BadName);
-    refused(vfs.rename(&at("none"), &at("x")), ErrorKind::NotFound);
-    vfs.rename(&at("d/f"), &at("g")).unwrap();
+    refused(vfs.rename(&at("d"), &at("d/sub"), true), ErrorKind::BadName);
+    refused(vfs.rename(&at("none"), &at("x"), true), ErrorKind::NotFound);
+    vfs.rename(&at("d/f"), &at("g"), true).unwrap();
     tree.file("h", "h");
-    vfs.rename(&at("g"), &at("h")).unwrap();
+    vfs.rename(&at("g"), &at("h"), true).unwrap();
     assert_eq!(fs::read_to_string(tree.real("h")).unwrap(), "f");
     vfs.remove_file(&at("h")).unwrap();
     refused(vfs.remove_file(&at("h")), ErrorKind::NotFound);
@@ -268,8 +268,8 @@ fn makes_removes_and_renames() {
     for result in [
         vfs.remove_dir(&at("/")),
         vfs.remove_file(&at("/")),
-        vfs.rename(&at("/"), &at("x")),
-        vfs.rename(&at("x"), &at("/")),
+        vfs.rename(&at("/"), &at("x"), true),
+        vfs.rename(&at("x"), &at("/"), true),
     ] {
         refused(result, ErrorKind::Denied);
     }

@@ -114,6 +114,16 @@ fn rights_are_what_they_are_said_to_be() {
     }
     assert_eq!(server.get("log"), b"012345");
     assert_eq!(server.get("another"), b"6");
+    // Names may change, and nothing is lost by it.
+    let server = only("append,rename");
+    let mut client = server.alice();
+    client.store("APPE new", b"new");
+    client.expect("RNFR new", 350);
+    client.expect("RNTO log", 550);
+    assert_eq!(server.get("log"), b"0123");
+    client.expect("RNFR new", 350);
+    client.expect("RNTO newer", 250);
+    assert_eq!(server.get("newer"), b"new");
 }
 
 #[test]

@@ -22,7 +22,10 @@ fn links_out_of_the_root_lead_nowhere() {
         refused(vfs.open_read(&inner), ErrorKind::OutsideRoot);
         refused(vfs.metadata(&inner), ErrorKind::OutsideRoot);
         refused(vfs.remove_file(&inner), ErrorKind::OutsideRoot);
-        refused(vfs.rename(&inner, &at("stolen")), ErrorKind::OutsideRoot);
+        refused(
+            vfs.rename(&inner, &at("stolen"), true),
+            ErrorKind::OutsideRoot,
+        );
         refused(vfs.make_dir(&inner), ErrorKind::OutsideRoot);
         refused(
             vfs.open_write(&inner, Write::Truncate),

@@ -42,7 +42,8 @@ fn what_is_there_counts_and_every_change_is_followed() {
     let unique = site.act(|vfs| vfs.create_unique(&at("d")).map(drop));
     assert_eq!(unique, Err(ErrorKind::Quota));
     site.act(|vfs| vfs.remove_dir(&at("e"))).unwrap();
-    site.act(|vfs| vfs.rename(&at("a"), &at("d/old"))).unwrap();
+    site.act(|vfs| vfs.rename(&at("a"), &at("d/old"), true))
+        .unwrap();
     assert_eq!(site.counted(), (60, 3));
     site.act(|vfs| vfs.remove_file(&at("d/old"))).unwrap();
     assert_eq!(site.counted(), (0, 2));
@@ -161,7 +162,7 @@ fn several_sessions_cannot_count_one_file_twice() {
                 for _ in 0..50 {
                     let _ = site.put(&format!("f{n}"), Write::Truncate, 30);
                     let _ = site.put(&format!("f{n}"), Write::Append, 30);
-                    let _ = site.act(|vfs| vfs.rename(&at(&format!("f{n}")), &at("same")));
+                    let _ = site.act(|vfs| vfs.rename(&at(&format!("f{n}")), &at("same"), true));
                     let _ = site.act(|vfs| vfs.remove_file(&at("same")));
                 }
             });
