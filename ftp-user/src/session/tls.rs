@@ -38,6 +38,8 @@ pub(super) struct Secured {
     control: ControlPlane,
     pbsz: bool,
     data: Protection,
+    /// What `data` is until PROT says otherwise.
+    unsaid: Protection,
 }
 
 /// The control connection's own protection, once there has been TLS.
@@ -180,12 +182,12 @@ impl<S> Session<S> {
         }
     }
 
-    /// REIN: PBSZ and PROT are parameters. TLS itself stays, so that nobody's next password is sent
-    /// in the clear because of it.
+    /// REIN: PBSZ and PROT are parameters. TLS itself stays, whatever RFC 4217 §11 says, so that nobody's
+    /// next password is sent in the clear because of it.
     pub(super) fn forget_protection(&mut self) {
         if let Security::Tls(secured) = &mut self.security {
             secured.pbsz = false;
-            secured.data = Protection::Clear;
+            secured.data = secured.unsaid;
         }
     }
 

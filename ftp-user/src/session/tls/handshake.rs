@@ -61,6 +61,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             control: ControlPlane::Protected,
             pbsz: false,
             data,
+            unsaid: data,
         }));
         Ok(())
     }

@@ -155,6 +155,9 @@ fn implicit_tls_greets_inside_tls() {
             .contains("\r\n PBSZ\r\n PROT\r\n")
     );
     assert_eq!(client.secure_retr("a", &config), b"private");
+    client.expect("REIN", 220);
+    client.log_in();
+    assert_eq!(client.secure_retr("a", &config), b"private");
     // The other address has none.
     let mut clear = server.connect();
     clear.expect("AUTH TLS", 502);
