@@ -94,7 +94,9 @@ pub(super) fn check(command: &Command, login: &Login) -> Result<(), Reply> {
 }
 
 /// Does what is pending outlive this command? RNTO has to follow RNFR at once (RFC 959 §4.1.3).
-/// REST and RANG hold until a command takes them: clients set up the data connection after them.
+/// REST and RANG hold until a command takes them: clients set up the data connection after them, and some
+/// look around. A 350 that is forgotten in silence is a file that begins at its first byte, put behind
+/// what the client has of it already.
 pub(super) fn outlives(pending: &Pending, command: &Command) -> bool {
     match pending {
         Pending::Nothing => true,
@@ -112,38 +114,39 @@ pub(super) fn outlives(pending: &Pending, command: &Command) -> bool {
             | Command::Mdtm(_)
             | Command::Stat
             | Command::Allo(_)
-            | Command::Retr(_)
-            | Command::Stor(_)
-            | Command::Appe(_) => true,
-            Command::Opts(_) | Command::Hash(_) => matches!(pending, Pending::Range(..)),
-            Command::Host(_)
-            | Command::User(_)
-            | Command::Pass(_)
-            | Command::Acct
-            | Command::Auth(_)
             | Command::Pbsz
             | Command::Prot(_)
-            | Command::Ccc
-            | Command::Quit
-            | Command::Rein
             | Command::Syst
             | Command::Feat
+            | Command::Opts(_)
             | Command::Help(_)
             | Command::Clnt(_)
             | Command::Pwd
             | Command::Cwd(_)
             | Command::Cdup
+            | Command::Mlst(_)
+            | Command::StatPath(_)
+            | Command::Avbl(_)
+            | Command::Retr(_)
+            | Command::Stor(_)
+            | Command::Appe(_) => true,
+            Command::Hash(_) => matches!(pending, Pending::Range(..)),
+            Command::Host(_)
+            | Command::User(_)
+            | Command::Pass(_)
+            | Command::Acct
+            | Command::Auth(_)
+            | Command::Ccc
+            | Command::Quit
+            | Command::Rein
             | Command::List(_)
             | Command::Nlst(_)
             | Command::Mlsd(_)
-            | Command::Mlst(_)
-            | Command::StatPath(_)
             | Command::Stou
             | Command::Rest(_)
             | Command::Rang(_)
             | Command::Mfmt(..)
             | Command::Digest(..)
-            | Command::Avbl(_)
             | Command::Comb(..)
             | Command::Dele(_)
             | Command::Mkd(_)

@@ -82,15 +82,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let monitor = Monitor::default();
         let opened = match self.open_data(&monitor).await {
             Ok(Ok(opened)) => {
-                // What moves at once, as small files do, is over before the client could do anything
-                // with this: both replies are one.
+                // By itself, before the bytes: together with the last reply, which small files would
+                // allow, it reaches devices that take one reply from one segment, and miss the other.
                 let opening = Reply::new(Code::OpeningData, transfer.opening);
-                self.control.hold(&opening);
-                match transfer.job.is_upload() {
-                    // The client waits for it.
-                    true => self.control.release().await.map(|()| Ok(opened)),
-                    false => Ok(Ok(opened)),
-                }
+                self.control.send(&opening).await.map(|()| Ok(opened))
             }
             refused => refused,
         };
