@@ -1,8 +1,9 @@
-//! Hashes of files, computed on blocking threads in short steps: no session waits for another's, and
-//! no more of them run at one time than there are cores.
+//! Hashes of files, computed on blocking threads in short steps, each of which waits for its turn: no
+//! session waits for another's hash.
 
 use crate::proto::command::Algorithm;
 use crate::transfer::{Monitor, TransferError};
+use crate::turns;
 use md5::Md5;
 use rustix::io::Errno;
 use sha1::Sha1;
@@ -11,20 +12,12 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
 
 /// How long one step may hold its thread.
 const STEP: Duration = Duration::from_millis(100);
 /// Bytes read at one time.
 const BUFFER: usize = 256 << 10;
-
-/// More at once than there are cores finish no sooner, and would starve everything else.
-static TURNS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    Arc::new(Semaphore::new(cores))
-});
 
 /// The hash of the bytes in `range`, in lower-case hexadecimal. Counts bytes in `monitor` and ends
 /// when that is aborted.
@@ -41,7 +34,7 @@ pub async fn of_file(
         monitor,
     };
     loop {
-        let turn = Arc::clone(&TURNS).acquire_owned().await;
+        let turn = turns::next().await;
         let done;
         (work, done) = tokio::task::spawn_blocking(move || {
             let done = work.step();

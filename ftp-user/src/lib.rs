@@ -2,7 +2,8 @@
 //! negotiated them.
 //!
 //! Who may know whom: `main` → `cli` → `server` → `session` → {`negotiate`, `transfer`, `digest`,
-//! `auth`, `vfs`, `tls`, `generation`, `disk`}; `auth` → `vfs`; `transfer` → `disk`; `negotiate` →
+//! `auth`, `vfs`, `tls`, `generation`, `disk`}; `auth` → `vfs`; `transfer` → `disk`; `transfer`, `digest` →
+//! `turns`; `negotiate` →
 //! `pinholes` → the layout shared with the kernel half. `handover`, which `cli` starts, knows `server`
 //! and `pinholes`. `proto` is pure: no sockets, no clock, no tokio. Only `pinholes` knows of
 //! eBPF.
@@ -27,5 +28,6 @@ pub mod server;
 pub mod session;
 pub mod tls;
 pub mod transfer;
+pub mod turns;
 pub mod vfs;
 pub mod xferlog;

@@ -76,6 +76,10 @@ impl<P: Produce> Produce for Deflated<P> {
     fn is_long(&self) -> bool {
         true
     }
+
+    fn computes(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

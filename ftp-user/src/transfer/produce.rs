@@ -23,6 +23,11 @@ pub trait Produce: Send + 'static {
     fn is_long(&self) -> bool {
         false
     }
+
+    /// Whether it computes more than what comes of it is worth: see `turns`.
+    fn computes(&self) -> bool {
+        false
+    }
 }
 
 impl<P: Produce + ?Sized> Produce for Box<P> {
@@ -32,6 +37,10 @@ impl<P: Produce + ?Sized> Produce for Box<P> {
 
     fn is_long(&self) -> bool {
         (**self).is_long()
+    }
+
+    fn computes(&self) -> bool {
+        (**self).computes()
     }
 }
 
@@ -73,6 +82,11 @@ impl Produce for AsciiFile {
         out.drain(start..start + skipped);
         self.skip -= skipped as u64;
         Ok(true)
+    }
+
+    // Up to where the client wants to begin, nothing is sent: nobody holds it up, and no rate.
+    fn computes(&self) -> bool {
+        self.skip > 0
     }
 }
 

@@ -189,6 +189,10 @@ impl Job for CopyFile {
         self.store.is_long()
     }
 
+    fn computes(&self) -> bool {
+        self.store.computes()
+    }
+
     fn ends_long(&self) -> bool {
         self.store.ends_long()
     }

@@ -158,6 +158,10 @@ impl<P: Produce> Job for SendProduced<P> {
         self.producer.is_long()
     }
 
+    fn computes(&self) -> bool {
+        self.producer.computes()
+    }
+
     // What is produced in one go is little.
     fn attempt(&mut self, link: &Link, _most: usize) -> Result<Moved, TransferError> {
         if self.sent == self.buffer.len() {

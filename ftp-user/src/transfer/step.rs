@@ -3,7 +3,7 @@
 
 use super::connection::{DataConnection, Direction, Link};
 use super::error::TransferError;
-use crate::disk;
+use crate::{disk, turns};
 use std::time::{Duration, Instant};
 
 /// What one step may take of the thread that it runs on.
@@ -54,6 +54,10 @@ pub(super) trait Job: Send + 'static {
     /// Whether an attempt may take long although the disk does not: compression, encryption of more
     /// than a little, or a wait for whoever counts a quota.
     fn is_long(&self) -> bool;
+    /// Whether an attempt computes more than its bytes are worth: it waits for its turn (`turns`).
+    fn computes(&self) -> bool {
+        false
+    }
     /// Whether its drop may: an upload's closes a file, which may write.
     fn ends_long(&self) -> bool {
         self.is_long()
@@ -93,9 +97,16 @@ pub(super) async fn run<J: Job>(
         };
         while let Ok(Step::More) = stepped {
             let link = connection.link().clone();
+            let (turn, patience) = match job.computes() {
+                // Whose turn it is does not wait for a client.
+                true => (Some(turns::next().await), Duration::ZERO),
+                false => (None, limits.patience),
+            };
             let work = move || {
                 let mut moved = 0;
+                let limits = Limits { patience, ..limits };
                 let done = step(&mut job, &link, limits, &mut moved);
+                drop(turn);
                 (job, moved, done)
             };
             let moved;
@@ -168,6 +179,7 @@ mod tests {
     use super::*;
     use crate::transfer::Monitor;
     use std::net::{TcpListener, TcpStream};
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc::{Sender, channel};
     use std::thread::{self, ThreadId};
 
@@ -200,14 +212,77 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn what_fails_and_is_long_is_dropped_on_a_thread() {
+    /// Our end and the client's.
+    fn connected() -> (DataConnection, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (server, _) = listener.accept().unwrap();
         server.set_nonblocking(true).unwrap();
         let patience = Duration::from_secs(20);
         let connection = DataConnection::new(server, Monitor::default(), patience, None);
+        (connection, client)
+    }
+
+    /// Computes for a while, and counts how many do at once.
+    struct Computing<'a> {
+        attempts: u32,
+        now: &'a AtomicUsize,
+        most: &'a AtomicUsize,
+    }
+
+    impl Job for Computing<'static> {
+        fn direction(&self) -> Direction {
+            Direction::Out
+        }
+
+        fn is_long(&self) -> bool {
+            true
+        }
+
+        fn computes(&self) -> bool {
+            true
+        }
+
+        fn attempt(&mut self, _: &Link, _: usize) -> Result<Moved, TransferError> {
+            let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most.fetch_max(now, Ordering::SeqCst);
+            thread::sleep(Duration::from_millis(5));
+            self.now.fetch_sub(1, Ordering::SeqCst);
+            self.attempts -= 1;
+            Ok(match self.attempts {
+                0 => Moved::End,
+                _ => Moved::Some(0),
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn no_more_compute_at_once_than_there_are_cores() {
+        static NOW: AtomicUsize = AtomicUsize::new(0);
+        static MOST: AtomicUsize = AtomicUsize::new(0);
+        let cores = thread::available_parallelism().unwrap().get();
+        let mut all = tokio::task::JoinSet::new();
+        for _ in 0..3 * cores {
+            let (connection, _client) = connected();
+            all.spawn(async move {
+                let job = Computing {
+                    attempts: 5,
+                    now: &NOW,
+                    most: &MOST,
+                };
+                run(&connection, job).await.map(drop)
+            });
+        }
+        for done in all.join_all().await {
+            done.unwrap();
+        }
+        let most = MOST.load(Ordering::SeqCst);
+        assert!((1..=cores).contains(&most), "{most} at once on {cores}");
+    }
+
+    #[tokio::test]
+    async fn what_fails_and_is_long_is_dropped_on_a_thread() {
+        let (connection, _client) = connected();
         let (dropped, by) = channel();
         let job = Failing {
             attempted: false,

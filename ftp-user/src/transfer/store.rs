@@ -73,6 +73,11 @@ impl Store {
         self.inflate.is_some() || self.upload.is_counted()
     }
 
+    /// Whether they may become many more than they are.
+    pub(super) fn computes(&self) -> bool {
+        self.inflate.is_some()
+    }
+
     /// Whether its end may be long; see [`Upload::ends_long`].
     pub(super) fn ends_long(&self) -> bool {
         self.is_long() || self.upload.ends_long()

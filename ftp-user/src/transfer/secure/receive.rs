@@ -46,6 +46,10 @@ impl Job for Receive {
         self.store.is_long()
     }
 
+    fn computes(&self) -> bool {
+        self.store.computes()
+    }
+
     fn ends_long(&self) -> bool {
         self.store.ends_long()
     }

@@ -85,6 +85,10 @@ impl<P: Produce> Job for Send<P> {
         self.producer.is_long()
     }
 
+    fn computes(&self) -> bool {
+        self.producer.computes()
+    }
+
     fn attempt(&mut self, link: &Link, most: usize) -> Result<Moved, TransferError> {
         if self.tls.unsent() > 0 {
             return self.tls.write(link);
