@@ -6,7 +6,7 @@
 //! `turns`; `negotiate` →
 //! `pinholes` → the layout shared with the kernel half. `handover`, which `cli` starts, knows `server`
 //! and `pinholes`. `proto` is pure: no sockets, no clock, no tokio. Only `pinholes` knows of
-//! eBPF.
+//! eBPF. `stderr` knows nobody; whoever ends the process flushes it.
 
 pub mod auth;
 pub mod channel;
@@ -26,6 +26,7 @@ pub mod proto;
 pub mod remains;
 pub mod server;
 pub mod session;
+pub mod stderr;
 pub mod tls;
 pub mod transfer;
 pub mod turns;

@@ -109,7 +109,7 @@ fn all(sets: &[PortSet]) -> anyhow::Result<PortSet> {
 
 pub(super) fn run(args: &Args, logging: &Logging) -> anyhow::Result<()> {
     let config = load_config(args.config.as_deref())?;
-    logging.start(config.log.format)?;
+    logging.start_for_long(config.log.format)?;
     let options = args.options(config)?;
     if args.release {
         return release(&options.guard);

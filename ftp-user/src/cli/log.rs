@@ -1,7 +1,7 @@
 //! Logging: tracing, to stderr, for people or for programs, and as the journal wants it.
 
 use std::fmt;
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::LazyLock;
 
 use anyhow::Context as _;
@@ -13,6 +13,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::LogFormat;
+use crate::stderr::{self, Stderr};
 
 /// What the command line says of logs.
 #[derive(Debug, clap::Args)]
@@ -35,6 +36,12 @@ pub(super) struct Logging {
 }
 
 impl Logging {
+    /// Starts for a program that runs for long and has better to do than to wait for whoever reads.
+    pub(super) fn start_for_long(&self, format: LogFormat) -> anyhow::Result<()> {
+        stderr::carry().context("cannot start a thread for the log")?;
+        self.start(format)
+    }
+
     /// Starts, in `format` unless the command line names another. Colours only for people: on a
     /// terminal, and not where NO_COLOR says no (no-color.org).
     pub(super) fn start(&self, format: LogFormat) -> anyhow::Result<()> {
@@ -47,7 +54,7 @@ impl Logging {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let builder = tracing_subscriber::fmt()
             .with_env_filter(filter)
-            .with_writer(std::io::stderr)
+            .with_writer(|| Stderr)
             .with_target(false);
         let started = match (self.log_format.unwrap_or(format), *TO_JOURNAL) {
             // The journal knows the time.
@@ -70,15 +77,16 @@ impl Logging {
     }
 }
 
-/// The last words of a program that ends with an error, as they go to stderr.
-pub(super) fn last_words(why: &str) -> String {
+/// The last words of a program that ends with an error.
+pub(super) fn last_words(why: &str) {
     let priority = match *TO_JOURNAL {
         true => priority(Level::ERROR),
         false => "",
     };
     let said = format!("pinhole: {why}");
     let lines = said.lines().map(|line| format!("{priority}{line}\n"));
-    lines.collect()
+    // It takes all there is.
+    let _ = Stderr.write_all(lines.collect::<String>().as_bytes());
 }
 
 /// Whether stderr goes to the journal: systemd.exec(5), $JOURNAL_STREAM.

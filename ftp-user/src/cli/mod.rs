@@ -17,7 +17,6 @@ mod systemd;
 mod trace;
 mod user;
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -25,6 +24,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError, LogFormat};
 use crate::generation::GenerationError;
+use crate::stderr;
 
 /// Where the configuration is looked for if nobody names another file.
 const DEFAULT_CONFIG: &str = "/etc/pinhole/pinhole.toml";
@@ -70,15 +70,15 @@ enum Command {
 /// Reads the command line, does what it says, and tells the shell how it went.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done = run(cli);
-    done.unwrap_or_else(|error| {
-        // Nobody is left to tell when stderr is closed.
-        let _ = std::io::stderr().write_all(log::last_words(&explain(&error)).as_bytes());
+    let done = run(cli).unwrap_or_else(|error| {
+        log::last_words(&explain(&error));
         match is_of_settings(&error) {
             true => ExitCode::from(EX_CONFIG),
             false => ExitCode::FAILURE,
         }
-    })
+    });
+    stderr::flush();
+    done
 }
 
 /// sysexits(3): settings that cannot be used. It is no use to start again with the same

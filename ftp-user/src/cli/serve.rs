@@ -112,7 +112,7 @@ impl Start {
         };
         let source = Source::new(args.config.clone(), args.overrides.clone(), &given);
         let config = source.read()?;
-        logging.start(config.log.format)?;
+        logging.start_for_long(config.log.format)?;
         if let Some(before) = before {
             before.check(&config)?;
         }

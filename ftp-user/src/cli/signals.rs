@@ -5,6 +5,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::systemd;
+use crate::stderr;
 
 fn handle(kind: SignalKind) -> anyhow::Result<Signal> {
     signal(kind).context("cannot handle signals")
@@ -34,6 +35,7 @@ impl Stop {
         tokio::spawn(async move {
             let name = self.next().await;
             tracing::warn!("{name} again: ending at once");
+            stderr::flush();
             // Sockets, programs and maps are the process's own and go with it.
             std::process::exit(1);
         });

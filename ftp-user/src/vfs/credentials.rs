@@ -203,6 +203,7 @@ impl Drop for Worn {
         if let Err(errno) = restored {
             // The next account's work on this thread would be done as this one.
             tracing::error!(%errno, "cannot take an account's user off a thread; ending now");
+            crate::stderr::flush();
             std::process::abort();
         }
     }
