@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use rustix::fs::fstat;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
@@ -18,7 +19,7 @@ use crate::stderr::{self, Stderr};
 /// What the command line says of logs.
 #[derive(Debug, clap::Args)]
 pub(super) struct Logging {
-    /// What to log to stderr: error, warn, info, debug, trace, or a filter such as
+    /// What to log to stderr: off, error, warn, info, debug, trace, or a filter such as
     /// "info,ftp_user::session=debug"
     #[arg(
         long,
@@ -45,12 +46,7 @@ impl Logging {
     /// Starts, in `format` unless the command line names another. Colours only for people: on a
     /// terminal, and not where NO_COLOR says no (no-color.org).
     pub(super) fn start(&self, format: LogFormat) -> anyhow::Result<()> {
-        let filter = EnvFilter::try_new(&self.log).with_context(|| {
-            format!(
-                "\"{}\" is not a log level or filter (--log, PINHOLE_LOG)",
-                self.log
-            )
-        })?;
+        let filter = self.filter()?;
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let builder = tracing_subscriber::fmt()
             .with_env_filter(filter)
@@ -74,6 +70,29 @@ impl Logging {
             (LogFormat::Json, false) => builder.json().flatten_event(true).try_init(),
         };
         started.map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))
+    }
+}
+
+impl Logging {
+    /// A bare word has to be a level: for the library it may also be a module, and whoever mistypes a
+    /// level would have no log at all.
+    fn filter(&self) -> anyhow::Result<EnvFilter> {
+        let mut bare = self
+            .log
+            .split(',')
+            .filter(|word| !word.is_empty() && !word.contains(['=', '[', '{']));
+        let unknown = bare.find(|word| word.parse::<LevelFilter>().is_err());
+        let filter = match unknown {
+            None => EnvFilter::try_new(&self.log).ok(),
+            Some(_) => None,
+        };
+        filter.with_context(|| {
+            format!(
+                "\"{}\" is not a log level or filter (--log, PINHOLE_LOG): off, error, warn, info, \
+                 debug or trace, and MODULE=LEVEL after a comma",
+                unknown.unwrap_or(&self.log)
+            )
+        })
     }
 }
 
@@ -123,5 +142,44 @@ where
     ) -> fmt::Result {
         writer.write_str(priority(*event.metadata().level()))?;
         self.0.format_event(context, writer, event)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn logging(log: &str) -> Logging {
+        Logging {
+            log: log.to_owned(),
+            log_format: None,
+        }
+    }
+
+    #[test]
+    fn a_level_that_is_none_is_refused() {
+        for good in [
+            "",
+            "off",
+            "warn",
+            "INFO",
+            "info,ftp_user::session=debug",
+            "info,ftp_user=trace,",
+        ] {
+            assert!(logging(good).filter().is_ok(), "{good}");
+        }
+        for (bad, named) in [
+            ("warning", "warning"),
+            ("info,verbose", "verbose"),
+            ("ftp_user=debug,loud", "loud"),
+            ("ftp_user=loud", "ftp_user=loud"),
+            ("a=b=c", "a=b=c"),
+        ] {
+            let error = logging(bad).filter().unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("\"{named}\" is not a log ")),
+                "{error}"
+            );
+        }
     }
 }
