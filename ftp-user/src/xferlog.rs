@@ -1,5 +1,5 @@
 //! The transfer log in the format of wu-ftpd's xferlog(5), which statistics and intrusion tools read:
-//! one line for each file that was sent or received. Times are UTC.
+//! one line for each file that was sent, received or removed. Times are UTC.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -24,7 +24,7 @@ pub struct XferlogError {
     source: io::Error,
 }
 
-/// One file's transfer.
+/// One file's transfer, or its end.
 #[derive(Debug)]
 pub struct Record {
     /// The client.
@@ -54,6 +54,8 @@ pub enum Direction {
     Outgoing,
     /// From the client.
     Incoming,
+    /// Nowhere: it was removed.
+    Deleted,
 }
 
 impl Xferlog {
@@ -122,6 +124,7 @@ impl Record {
             match self.direction {
                 Direction::Outgoing => 'o',
                 Direction::Incoming => 'i',
+                Direction::Deleted => 'd',
             },
             flag(self.anonymous, 'a', 'r')
         );

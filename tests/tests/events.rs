@@ -14,12 +14,47 @@ use ftp_tests::{
     wait,
 };
 
+/// Each change that is no transfer, and RNFR, which is none.
+const CHANGES: [(&str, u16); 10] = [
+    ("MKD a b", 257),
+    ("RNFR a b", 350),
+    ("RNTO c", 250),
+    ("RMD c", 250),
+    ("SITE SYMLINK /nowhere link", 200),
+    ("DELE link", 250),
+    ("COMB whole ../part", 250),
+    ("SITE CHMOD 640 whole", 200),
+    ("MFMT 20200101000000 whole", 213),
+    ("SITE UTIME 20200101000000 whole", 200),
+];
+
+/// What is told of them.
+const TOLD: [&str; 10] = [
+    "MKD /d\u{1b}[31m",
+    "MKD /d\u{1b}[31m/a b",
+    "RNTO /d\u{1b}[31m/a b /d\u{1b}[31m/c",
+    "RMD /d\u{1b}[31m/c",
+    "SITE SYMLINK /d\u{1b}[31m/link /nowhere",
+    "DELE /d\u{1b}[31m/link",
+    "COMB /d\u{1b}[31m/whole [\"/part\"]",
+    "SITE CHMOD /d\u{1b}[31m/whole 640",
+    "MFMT /d\u{1b}[31m/whole",
+    "SITE UTIME /d\u{1b}[31m/whole",
+];
+
 /// The daemon's lines on standard error, one JSON object each.
 fn events(daemon: &Daemon) -> Result<Vec<serde_json::Value>> {
     let log = daemon.log();
     let lines = log.lines().filter(|line| !line.is_empty());
     let parsed = lines.map(|line| serde_json::from_str(line).with_context(|| line.to_owned()));
     parsed.collect()
+}
+
+fn absent(error: std::io::Error) -> std::io::Result<()> {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    }
 }
 
 #[test]
@@ -38,6 +73,8 @@ fn json_events_have_stable_names_and_no_client_can_forge_one() -> Result<()> {
     fs::write(root.path().join(name), files::noise(1, 100_000))?;
     for format in ["json", "text"] {
         let settings = settings.clone().set("log.format", format)?;
+        fs::remove_dir_all(root.path().join("d\x1b[31m")).or_else(absent)?;
+        fs::write(root.path().join("part"), "part")?;
         let daemon = Daemon::start(&lab.server, &settings)?;
         let from = lab::client_address(Family::V4, 0);
         let server = site::control_address(Family::V4);
@@ -48,6 +85,11 @@ fn json_events_have_stable_names_and_no_client_can_forge_one() -> Result<()> {
         let mut session = Control::logged_in(&lab.client, from, server, USER, PASSWORD)?;
         session.retrieve(name)?;
         session.expect("MKD", 501)?;
+        session.expect("MKD d\x1b[31m", 257)?;
+        session.expect("CWD d\x1b[31m", 250)?;
+        for (command, reply) in CHANGES {
+            session.expect(command, reply)?;
+        }
         session.expect("CWD nowhere \x1b]0;title\x07", 550)?;
         session.expect("QUIT", 221)?;
         wait::until("the refusal is logged", || {
@@ -92,6 +134,22 @@ fn json_events_have_stable_names_and_no_client_can_forge_one() -> Result<()> {
             transfer["seconds"].is_f64() && transfer["verb"] == "RETR",
             "{transfer}"
         );
+        let changes = events.iter().filter(|event| event["message"] == "change");
+        let told = |change: &serde_json::Value| -> String {
+            let text = |name: &str| change[name].as_str().map(str::to_owned);
+            let names = ["verb", "path", "new_path", "mode", "points_to", "parts"];
+            names
+                .into_iter()
+                .filter_map(text)
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        let (told, whose): (Vec<_>, Vec<_>) = changes
+            .map(|change| (told(change), (&change["session"], &change["user"])))
+            .unzip();
+        ensure!(told == TOLD, "{told:#?}");
+        let alone = (&login["session"], &login["user"]);
+        ensure!(whose.iter().all(|&whose| whose == alone), "{whose:?}");
         let refused = of("refused")?;
         ensure!(
             refused["reply"] == 550 && refused["user"] == USER,

@@ -1,6 +1,7 @@
 //! COMB: parts that were uploaded one by one become one file, as GlobalSCAPE's and SFTPGo's servers
 //! have it.
 
+use super::told::Change;
 use super::transfer::Watched;
 use super::{Answer, Session, outcome};
 use crate::control::ControlError;
@@ -32,12 +33,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let monitor = Monitor::default();
-        let work = combine(tree, target, parts, monitor.clone());
+        let work = combine(tree, target.clone(), parts.clone(), monitor.clone());
         Ok(match self.watch(&monitor, work).await? {
-            Watched::Done(Ok(Ok(bytes))) => Ok(Reply::new(
-                Code::ActionOkay,
-                format!("{bytes} bytes combined."),
-            )),
+            Watched::Done(Ok(Ok(bytes))) => {
+                self.changed("COMB", &target, &Change::Parts(&parts));
+                let text = format!("{bytes} bytes combined.");
+                Ok(Reply::new(Code::ActionOkay, text))
+            }
             Watched::Done(Ok(Err(error))) => Err(outcome::of_vfs_error(&error)),
             Watched::Done(Err(error)) => {
                 Err(outcome::of_transfer_error(&TransferError::Worker(error)))

@@ -1,6 +1,7 @@
 //! RFC 959 §4.1.1 CWD CDUP, §4.1.3 PWD MKD RMD, and appendix II.
 
 use super::state::Login;
+use super::told::Change;
 use super::{Answer, Session};
 use crate::proto::text::quoted_path;
 use crate::proto::{Code, Reply};
@@ -48,12 +49,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let path = self
             .on_disk(move |vfs| vfs.make_dir(&path).map(|()| path))
             .await?;
+        self.changed("MKD", &path, &Change::Plain);
         Ok(named(&path, b" created."))
     }
 
     pub(super) async fn rmd(&mut self, argument: &[u8]) -> Answer {
         let path = self.path(argument)?;
-        self.on_disk(move |vfs| vfs.remove_dir(&path)).await?;
+        let path = self
+            .on_disk(move |vfs| vfs.remove_dir(&path).map(|()| path))
+            .await?;
+        self.changed("RMD", &path, &Change::Plain);
         Ok(Reply::new(Code::ActionOkay, "Directory removed."))
     }
 }

@@ -2,18 +2,33 @@
 //! draft-peterson-streamlined-ftp-command-extensions.
 
 use super::state::Pending;
+use super::told::Change;
 use super::{Answer, Session};
 use crate::proto::command::TypeCode;
 use crate::proto::listing;
 use crate::proto::{Code, Reply};
-use crate::vfs::Kind;
-use std::time::SystemTime;
+use crate::vfs::{Kind, Vfs};
+use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     pub(super) async fn dele(&mut self, argument: &[u8]) -> Answer {
         let path = self.path(argument)?;
-        self.on_disk(move |vfs| vfs.remove_file(&path)).await?;
+        let written_down = self.context.xferlog.is_on();
+        let work = move |vfs: &Vfs| {
+            // Afterwards nobody knows.
+            let bytes = match written_down {
+                true => vfs.metadata(&path).map_or(0, |entry| entry.size),
+                false => 0,
+            };
+            vfs.remove_file(&path).map(|()| (path, bytes))
+        };
+        let (path, bytes) = self.on_disk(work).await?;
+        self.changed("DELE", &path, &Change::Plain);
+        if written_down {
+            self.write_down("DELE", path, bytes, Duration::ZERO, true)
+                .await;
+        }
         Ok(Reply::new(Code::ActionOkay, "File removed."))
     }
 
@@ -34,8 +49,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         // It ends what is there, as a deletion or an upload of that name would.
         let rights = self.user()?.account.rights;
         let replaces = rights.delete || rights.write;
-        self.on_disk(move |vfs| vfs.rename(&from, &to, replaces))
-            .await?;
+        let work = move |vfs: &Vfs| vfs.rename(&from, &to, replaces).map(|()| (from, to));
+        let (from, to) = self.on_disk(work).await?;
+        self.changed("RNTO", &from, &Change::RenamedTo(&to));
         Ok(Reply::new(Code::ActionOkay, "Renamed."))
     }
 
@@ -58,8 +74,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// The reply repeats the fact that is true now, and the path as it was given.
     pub(super) async fn mfmt(&mut self, modified: SystemTime, argument: &[u8]) -> Answer {
         let path = self.path(argument)?;
-        self.on_disk(move |vfs| vfs.set_times(&path, None, modified))
-            .await?;
+        let work = move |vfs: &Vfs| vfs.set_times(&path, None, modified).map(|()| path);
+        let path = self.on_disk(work).await?;
+        self.changed("MFMT", &path, &Change::Plain);
         let mut text = b"Modify=".to_vec();
         listing::append_timestamp(modified, &mut text);
         text.extend_from_slice(b"; ");

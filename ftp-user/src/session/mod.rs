@@ -23,6 +23,7 @@ mod site;
 mod state;
 mod store;
 mod tls;
+mod told;
 mod transfer;
 mod virtual_host;
 

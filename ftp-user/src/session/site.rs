@@ -1,5 +1,6 @@
 //! SITE CHMOD, UTIME, SYMLINK, QUOTA and HELP: what every server for Unix has under RFC 959 §4.1.3 SITE.
 
+use super::told::Change;
 use super::{Answer, Session};
 use crate::proto::command::Site;
 use crate::proto::{Code, Reply, help};
@@ -16,7 +17,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             }
             Site::Chmod(mode, path) => {
                 let path = self.path(&path)?;
-                self.on_disk(move |vfs| vfs.set_mode(&path, mode)).await?;
+                let work = move |vfs: &Vfs| vfs.set_mode(&path, mode).map(|()| path);
+                let path = self.on_disk(work).await?;
+                self.changed("SITE CHMOD", &path, &Change::Mode(mode));
                 Ok(Reply::new(Code::Okay, "Mode changed."))
             }
             Site::Utime {
@@ -25,14 +28,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 path,
             } => {
                 let path = self.path(&path)?;
-                self.on_disk(move |vfs| vfs.set_times(&path, accessed, modified))
-                    .await?;
+                let work = move |vfs: &Vfs| {
+                    let set = vfs.set_times(&path, accessed, modified);
+                    set.map(|()| path)
+                };
+                let path = self.on_disk(work).await?;
+                self.changed("SITE UTIME", &path, &Change::Plain);
                 Ok(Reply::new(Code::Okay, "Times changed."))
             }
             Site::Symlink { target, link } => {
                 let link = self.path(&link)?;
-                self.on_disk(move |vfs| vfs.make_link(&target, &link))
-                    .await?;
+                let work = move |vfs: &Vfs| {
+                    let made = vfs.make_link(&target, &link);
+                    made.map(|()| (link, target))
+                };
+                let (link, target) = self.on_disk(work).await?;
+                self.changed("SITE SYMLINK", &link, &Change::PointsTo(&target));
                 Ok(Reply::new(Code::Okay, "Link made."))
             }
         }

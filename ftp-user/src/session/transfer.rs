@@ -182,8 +182,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         })
     }
 
-    /// Adds a file's transfer to the transfer log.
-    async fn write_down(
+    /// Adds a file's transfer, or its end, to the transfer log.
+    pub(super) async fn write_down(
         &self,
         verb: &str,
         path: VirtualPath,
@@ -194,6 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let direction = match verb {
             "RETR" => Direction::Outgoing,
             "STOR" | "APPE" | "STOU" => Direction::Incoming,
+            "DELE" => Direction::Deleted,
             // Listings.
             _ => return,
         };

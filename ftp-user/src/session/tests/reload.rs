@@ -125,8 +125,13 @@ fn every_session_writes_to_the_newest_transfer_log() {
     server.reload(|_| {});
     client.store("STOR b", b"four");
     client.listing("NLST");
+    client.expect("DELE b", 250);
+    client.expect("DELE b", 550);
     let text = |path| std::fs::read_to_string(path).unwrap();
     assert!(text(&old).ends_with(" 127.0.0.1 7 /name_with_blanks b _ o r alice ftp 0 * c\n"));
-    assert!(text(&log).ends_with(" 127.0.0.1 4 /b b _ i r alice ftp 0 * c\n"));
-    assert_eq!((text(&old) + &text(&log)).lines().count(), 2);
+    let new = text(&log);
+    let (stored, removed) = new.split_once('\n').unwrap();
+    assert!(stored.ends_with(" 127.0.0.1 4 /b b _ i r alice ftp 0 * c"));
+    assert!(removed.ends_with(" 1 127.0.0.1 4 /b b _ d r alice ftp 0 * c\n"));
+    assert_eq!((text(&old) + &new).lines().count(), 3);
 }
