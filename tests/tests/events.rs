@@ -73,6 +73,7 @@ fn json_events_have_stable_names_and_no_client_can_forge_one() -> Result<()> {
     fs::write(root.path().join(name), files::noise(1, 100_000))?;
     for format in ["json", "text"] {
         let settings = settings.clone().set("log.format", format)?;
+        let settings = settings.set("limits.sessions_per_address", 2)?;
         fs::remove_dir_all(root.path().join("d\x1b[31m")).or_else(absent)?;
         fs::write(root.path().join("part"), "part")?;
         let daemon = Daemon::start(&lab.server, &settings)?;
@@ -83,6 +84,7 @@ fn json_events_have_stable_names_and_no_client_can_forge_one() -> Result<()> {
         liar.expect("USER x\x07\"}\r\0{\"message\":\"login\"", 331)?;
         liar.expect("PASS y", 530)?;
         let mut session = Control::logged_in(&lab.client, from, server, USER, PASSWORD)?;
+        ensure!(Control::open(&lab.client, from, server).is_err());
         session.retrieve(name)?;
         session.expect("MKD", 501)?;
         session.expect("MKD d\x1b[31m", 257)?;
@@ -121,6 +123,8 @@ fn json_events_have_stable_names_and_no_client_can_forge_one() -> Result<()> {
             refused["user"] == "x\u{7}\"}\r{\"message\":\"login\"",
             "{refused}"
         );
+        ensure!(of("session refused")?["reason"].is_string());
+        ensure!(refused["reason"].is_string());
         let login = of("login")?;
         ensure!(login["user"] == USER && login["tls"] == false, "{login}");
         let transfer = of("transfer")?;

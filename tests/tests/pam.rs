@@ -142,11 +142,9 @@ fn users_of_the_host_log_in_to_their_homes() -> Result<()> {
         ("service", "below pam.min_uid"),
         ("expired", "PAM lets nobody in"),
     ] {
-        ensure!(
-            daemon.has_said(|line| line.contains(why) && line.contains(user)),
-            "{user}: {}",
-            daemon.log()
-        );
+        wait::until(user, || {
+            daemon.has_said(|line| line.contains(why) && line.contains(user))
+        })?;
     }
     daemon.stop()
 }

@@ -136,6 +136,15 @@ fn who_does_not_resume_is_refused_where_it_is_required_and_served_elsewhere() ->
             if served {
                 done?;
                 files::ensure_same(&fetched, &content)?;
+                if binding == "prefer" {
+                    wait::until("the server says whose it was", || {
+                        scene.site.daemon.has_said(|line| {
+                            line.contains("a data connection did not resume")
+                                && line.contains("session=")
+                                && line.contains("client=")
+                        })
+                    })?;
+                }
                 continue;
             }
             done.err().context("it was served")?;

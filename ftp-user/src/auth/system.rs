@@ -71,17 +71,18 @@ fn log_in(
             return None;
         }
         Err((what, error)) => {
-            tracing::warn!(user = &*user, service = settings.service, what, why = %error,
+            tracing::warn!(user = &*user, %client, service = settings.service, what, %error,
                 "PAM lets nobody in");
             return None;
         }
     }
     match account(config, settings, &user) {
         Ok(account) => Some(Arc::new(account)),
-        Err(why) => {
+        Err(reason) => {
             tracing::warn!(
                 user = &*user,
-                why,
+                %client,
+                reason,
                 "a user whom PAM lets in does not get in"
             );
             None

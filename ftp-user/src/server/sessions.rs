@@ -40,9 +40,9 @@ impl Sessions {
                     drop(ticket);
                 });
             }
-            Err(why) => {
-                tracing::warn!(client = %ends.client.ip(), why, "session refused");
-                self.running.spawn(turn_away(stream, why));
+            Err(reason) => {
+                tracing::warn!(client = %ends.client.ip(), reason, "session refused");
+                self.running.spawn(turn_away(stream, reason));
             }
         }
     }
@@ -90,9 +90,9 @@ pub(super) fn report(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-async fn turn_away(mut stream: TcpStream, why: &'static str) {
+async fn turn_away(mut stream: TcpStream, reason: &'static str) {
     let mut bytes = Vec::new();
-    Reply::new(Code::ServiceUnavailable, why).encode(&mut bytes);
+    Reply::new(Code::ServiceUnavailable, reason).encode(&mut bytes);
     // It is a courtesy; a client that does not take it is closed like any other.
     let _ = tokio::time::timeout(FAREWELL, stream.write_all(&bytes)).await;
 }

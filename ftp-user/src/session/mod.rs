@@ -50,6 +50,7 @@ use tls::Security;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::Instant;
+use told::Whose;
 use virtual_host::Named;
 
 /// What all sessions share, whatever their settings.
@@ -282,7 +283,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 outcome::of_vfs_error(&error)
             }),
             Err(error) => {
-                tracing::error!(session = self.id, %error, "a file worker failed");
+                let Whose { session, client } = self.whose();
+                tracing::error!(session, %client, %error, "a file worker failed");
                 Err(Reply::new(Code::LocalError, "Internal error."))
             }
         }

@@ -1,6 +1,7 @@
 //! RFC 959 §4.1.3 RETR, RFC 3659 §5 REST, RANG of draft-bryan-ftp-range-08.
 
 use super::state::Pending;
+use super::told::Whose;
 use super::transfer::{Job, Transfer};
 use super::{Answer, Session, outcome};
 use crate::control::ControlError;
@@ -77,8 +78,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
         let (job, size) = self
             .on_disk({
-                let path = path.clone();
-                move |vfs| Ok(open(vfs, &path, portion, type_code))
+                let (path, whose) = (path.clone(), self.whose());
+                move |vfs| Ok(open(vfs, &path, portion, type_code, whose))
             })
             .await??;
         let mode = match type_code {
@@ -109,10 +110,12 @@ fn open(
     path: &VirtualPath,
     portion: Portion,
     type_code: TypeCode,
+    Whose { session, client }: Whose,
 ) -> Result<(Job, u64), Reply> {
     let refuse = |error: VfsError| outcome::of_vfs_error(&error);
     let failed = |error: io::Error| {
-        tracing::warn!(%path, %error, "cannot read");
+        let path = String::from_utf8_lossy(path.as_bytes());
+        tracing::warn!(session, %client, path = &*path, %error, "cannot read");
         Reply::new(Code::LocalError, "Local error while reading.")
     };
     let (mut file, size) = vfs.open_read(path).map_err(refuse)?;

@@ -9,6 +9,7 @@ pub(super) use self::job::Job;
 use self::connect::{Source, connect};
 use self::job::perform;
 use super::tls::Secure;
+use super::told::Whose;
 use super::{Answer, Line, Session, Stop, outcome};
 use crate::auth::Accounts;
 use crate::control::ControlError;
@@ -92,11 +93,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let (socket, secure) = match opened {
             Ok(Ok(opened)) => opened,
             Ok(Err(refusal)) => {
-                transfer.job.put_away().await;
+                transfer.job.put_away(self.whose()).await;
                 return Ok(refusal);
             }
             Err(lost) => {
-                transfer.job.put_away().await;
+                transfer.job.put_away(self.whose()).await;
                 return Err(lost);
             }
         };
@@ -109,7 +110,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let (mode, level) = (self.parameters.mode, self.parameters.deflate_level);
         let cut = transfer.job.cut();
         let job = transfer.job.in_mode(mode, level);
-        let watched = self.watch(&monitor, perform(connection, job, secure)).await;
+        let work = perform(connection, job, secure, self.whose());
+        let watched = self.watch(&monitor, work).await;
         let took = started.elapsed();
         let (ended, reply) = match &watched {
             Ok(Watched::Done(Ok(()))) => (
@@ -170,8 +172,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         Ok(match self.watch(monitor, connect).await? {
             Watched::Done(Ok(socket)) => Ok((socket, secure)),
             Watched::Done(Err(error)) => {
-                let client = self.ends.client.ip();
-                tracing::warn!(session = self.id, %client, %error, "no data connection");
+                let Whose { session, client } = self.whose();
+                tracing::warn!(session, %client, %error, "no data connection");
                 Err(Reply::new(
                     Code::CannotOpenData,
                     "Cannot open the data connection.",
@@ -212,7 +214,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         };
         let xferlog = Arc::clone(&self.context.xferlog);
         if let Err(error) = tokio::task::spawn_blocking(move || xferlog.write(&record)).await {
-            tracing::error!(session = self.id, %error, "a transfer could not be written down");
+            let Whose { session, client } = self.whose();
+            tracing::error!(session, %client, %error, "a transfer could not be written down");
         }
     }
 

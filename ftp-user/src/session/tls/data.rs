@@ -1,6 +1,7 @@
 //! RFC 4217 §7 and §9: data connections inside TLS, and whose session they have to resume.
 
 use super::super::Session;
+use super::super::told::Whose;
 use super::super::transfer::Job;
 use super::Security;
 use crate::config::{Binding, Use};
@@ -16,6 +17,7 @@ use crate::transfer::{
 pub(in crate::session) struct Secure {
     tls: DataTls,
     binding: Binding,
+    whose: Whose,
 }
 
 impl<S> Session<S> {
@@ -46,9 +48,11 @@ impl<S> Session<S> {
                 Ok(tls) => Ok(Some(Secure {
                     tls,
                     binding: secured.binding,
+                    whose: self.whose(),
                 })),
                 Err(error) => {
-                    tracing::error!(session = self.id, %error, "no TLS for a data connection");
+                    let Whose { session, client } = self.whose();
+                    tracing::error!(session, %client, %error, "no TLS for a data connection");
                     Err(Reply::new(Code::LocalError, "Internal error."))
                 }
             },
@@ -61,12 +65,18 @@ pub(in crate::session) async fn begin(
     connection: &DataConnection,
     secure: Secure,
 ) -> Result<Secured, TransferError> {
-    let Secure { tls, binding } = secure;
+    let Secure {
+        tls,
+        binding,
+        whose,
+    } = secure;
     let secured = handshake(connection, tls.connection).await?;
     match (tls.bond.holds(secured.handshake_kind()), binding) {
         (true, _) | (false, Binding::Off) => {}
         (false, Binding::Prefer) => {
-            tracing::info!("a data connection did not resume its control connection's TLS session");
+            let Whose { session, client } = whose;
+            tracing::info!(session, %client,
+                "a data connection did not resume its control connection's TLS session");
         }
         (false, Binding::Require) => return Err(TransferError::NotResumed),
     }

@@ -5,6 +5,7 @@ use super::super::list_lines::ListingLines;
 use super::super::recursion::Cut;
 use super::super::state::DeflateLevel;
 use super::super::tls::{self, Secure};
+use super::super::told::Whose;
 use crate::disk;
 use crate::proto::command::Mode;
 use crate::transfer::{
@@ -58,7 +59,7 @@ impl Job {
 
     /// Drops what is not to be moved after all. To break off an upload that is counted may mean a wait
     /// for whoever counts.
-    pub(super) async fn put_away(self) {
+    pub(super) async fn put_away(self, Whose { session, client }: Whose) {
         let long = match &self {
             Job::Receive(upload, _) => upload.ends_long(),
             Job::Bytes(_) | Job::File(..) | Job::Ascii(_) | Job::Listing(_) | Job::Deflated(_) => {
@@ -66,7 +67,7 @@ impl Job {
             }
         };
         if let Err(error) = disk::run(long, move || drop(self)).await {
-            tracing::error!(%error, "a transfer that did not begin could not be put away");
+            tracing::error!(session, %client, %error, "a transfer that did not begin could not be put away");
         }
     }
 
@@ -98,12 +99,13 @@ pub(super) async fn perform(
     connection: DataConnection,
     job: Job,
     secure: Option<Secure>,
+    whose: Whose,
 ) -> Result<(), TransferError> {
     let moved = match secure {
         Some(secure) => match tls::begin(&connection, secure).await {
             Ok(tls) => tls::carry(&connection, job, tls).await,
             Err(error) => {
-                job.put_away().await;
+                job.put_away(whose).await;
                 Err(error)
             }
         },
