@@ -39,7 +39,7 @@ pub struct Record {
     pub ascii: bool,
     /// Which way.
     pub direction: Direction,
-    /// Who.
+    /// Who; if that is anybody, what they say of themselves.
     pub user: String,
     /// Whether that is anybody.
     pub anonymous: bool,

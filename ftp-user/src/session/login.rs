@@ -13,6 +13,9 @@ use crate::vfs::VirtualPath;
 use std::sync::Arc;
 use tokio::time::Instant;
 
+/// Bytes of what a guest says that are kept.
+const MOST_OF_A_GUEST: usize = 128;
+
 impl<S> Session<S> {
     /// USER. A second one starts the login over (RFC 959 §4.1.1).
     pub(super) fn user_name(&mut self, name: Vec<u8>) -> Answer {
@@ -42,17 +45,28 @@ impl<S> Session<S> {
         // Who was removed since USER does not get in.
         self.renew();
         self.may_log_in()?;
-        let account = match Accounts::is_anonymous(&name) {
-            true => self
-                .anonymous()
-                // Nobody's password has been guessed at: the next one, who has one, does not wait.
-                .ok_or_else(|| self.refuse(&name, "there are no anonymous sessions"))?,
+        match Accounts::is_anonymous(&name) {
+            true => {
+                let account = self
+                    .anonymous()
+                    // Nobody's password has been guessed at: the next one, who has one, does not wait.
+                    .ok_or_else(|| self.refuse(&name, "there are no anonymous sessions"))?;
+                let guest = self.guest(password.into_bytes());
+                self.enter(account, guest).await
+            }
             false => {
                 let password = Password::new(password.into_bytes());
-                self.admit(&name, password).await?
+                let account = self.admit(&name, password).await?;
+                self.enter(account, None).await
             }
-        };
-        self.enter(account).await
+        }
+    }
+
+    /// Who a guest says they are (RFC 1635), if that is written down.
+    fn guest(&self, said: Vec<u8>) -> Option<Box<str>> {
+        let wanted = self.context.xferlog.is_on() && !said.is_empty();
+        let said = said.get(..MOST_OF_A_GUEST).unwrap_or(&said);
+        wanted.then(|| String::from_utf8_lossy(said).into())
     }
 
     /// Takes the newest settings: those of a login are those of its session.
@@ -86,7 +100,7 @@ impl<S> Session<S> {
         }
     }
 
-    async fn enter(&mut self, account: Arc<Account>) -> Answer {
+    async fn enter(&mut self, account: Arc<Account>, guest: Option<Box<str>>) -> Answer {
         let (session, client) = (self.id, self.ends.client.ip());
         let user = account.name.clone();
         let presence = match self.shared.activity.enter(&account) {
@@ -125,6 +139,7 @@ impl<S> Session<S> {
         self.tighten(&account);
         self.login = Login::User(User {
             account,
+            guest,
             presence,
             tree,
             directory: VirtualPath::root(),

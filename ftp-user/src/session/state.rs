@@ -21,6 +21,8 @@ pub(super) enum Login {
 #[derive(Debug)]
 pub(super) struct User {
     pub(super) account: Arc<Account>,
+    /// What an anonymous user gave as password, while there is a transfer log.
+    pub(super) guest: Option<Box<str>>,
     /// For an account with limits.
     pub(super) presence: Option<Arc<Presence>>,
     pub(super) tree: Tree,

@@ -208,7 +208,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             path: path.as_bytes().to_vec(),
             ascii: self.parameters.type_code == TypeCode::Ascii,
             direction,
-            user: user.account.name.clone(),
+            user: user.guest.as_deref().unwrap_or(&user.account.name).into(),
             anonymous: Accounts::is_anonymous(user.account.name.as_bytes()),
             complete,
         };

@@ -127,11 +127,25 @@ fn every_session_writes_to_the_newest_transfer_log() {
     client.listing("NLST");
     client.expect("DELE b", 250);
     client.expect("DELE b", 550);
+    let mut guest = server.connect();
+    for id in ["me@example.org\x1b[31m a", ""] {
+        guest.expect("USER anonymous", 331);
+        guest.expect(&format!("PASS {id}"), 230);
+        guest.expect("TYPE I", 200);
+        guest.retr("name with blanks");
+    }
     let text = |path| std::fs::read_to_string(path).unwrap();
     assert!(text(&old).ends_with(" 127.0.0.1 7 /name_with_blanks b _ o r alice ftp 0 * c\n"));
     let new = text(&log);
-    let (stored, removed) = new.split_once('\n').unwrap();
-    assert!(stored.ends_with(" 127.0.0.1 4 /b b _ i r alice ftp 0 * c"));
-    assert!(removed.ends_with(" 1 127.0.0.1 4 /b b _ d r alice ftp 0 * c\n"));
-    assert_eq!((text(&old) + &new).lines().count(), 3);
+    let ends = [
+        "4 /b b _ i r alice ftp 0 * c",
+        "4 /b b _ d r alice ftp 0 * c",
+        "7 /name_with_blanks b _ o a me@example.org_[31m_a ftp 0 * c",
+        "7 /name_with_blanks b _ o a anonymous ftp 0 * c",
+    ];
+    assert_eq!(new.lines().count(), ends.len(), "{new}");
+    for (line, end) in new.lines().zip(ends) {
+        assert!(line.ends_with(&format!(" 127.0.0.1 {end}")), "{line}");
+    }
+    assert_eq!(text(&old).lines().count(), 1);
 }
