@@ -65,14 +65,15 @@ fn settings_that_cannot_be_used_have_a_status_of_their_own() -> Result<()> {
     let lab = Lab::new()?;
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("pinhole.toml");
-    let end = |text: &str| -> Result<(i32, String)> {
+    let end_with = |text: &str, flags: &[&str]| -> Result<(i32, String)> {
         fs::write(&file, text)?;
         let mut command = as_a_service(&lab)?;
-        command.arg(&file);
+        command.arg(&file).args(flags);
         let finished = process::run(command, b"", wait::SOON)?;
         let code = finished.status.code().context("killed")?;
         Ok((code, finished.transcript()))
     };
+    let end = |text: &str| end_with(text, &[]);
     let (code, said) = end("lissten = 1\n")?;
     let wanted = format!("<3>pinhole: {}:1:1: unknown field", file.display());
     ensure!(
@@ -85,8 +86,20 @@ fn settings_that_cannot_be_used_have_a_status_of_their_own() -> Result<()> {
         code == EX_CONFIG && said.contains("nobody can log in"),
         "{code}: {said}"
     );
+    // Of flags, which no file can contradict.
+    let settings = Settings::anonymous(folder.path())?;
+    for flags in ["--log=warning", "--interface=auto --interface=lo"] {
+        let flags: Vec<_> = flags.split(' ').collect();
+        let (code, said) = end_with(&settings.text(), &flags)?;
+        ensure!(code == EX_CONFIG, "{code}: {said}");
+    }
     // An address that may be there at another time.
-    let settings = Settings::anonymous(folder.path())?.listen(&["192.0.2.1:21".parse()?])?;
+    let settings = settings.listen(&["192.0.2.1:21".parse()?])?;
+    let (code, said) = end_with(&settings.text(), &["--log-format=json"])?;
+    let said = said.strip_prefix("<3>").context(said.clone())?;
+    let said: serde_json::Value = serde_json::from_str(said).context(said.to_owned())?;
+    let message = said["message"].as_str().unwrap_or_default();
+    ensure!(code == 1 && message.contains("192.0.2.1:21"), "{said}");
     let (code, said) = end(&settings.text())?;
     ensure!(
         code == 1 && said.starts_with("<3>pinhole: "),

@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::thread;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow};
 use tokio::sync::{mpsc, watch};
 
 use super::load_config;
 use super::log::Logging;
 use super::overrides::Locks;
 use super::signals::Stop;
-use super::systemd;
+use super::{SettingsError, systemd};
 use crate::config::{self, Config, OWN_NAMESPACE, OnExit, PortSet, Unresolved};
 use crate::heap;
 use crate::pinholes::kernel::{Guard, GuardOptions, Locked, enter};
@@ -93,7 +93,7 @@ impl Args {
             guard.netns.clone_from(&self.netns);
         }
         if let Some(message) = guard.shut_control_port() {
-            bail!("--ports: {message}");
+            return Err(SettingsError(format!("--ports: {message}")).into());
         }
         enforce = guard.enforce(&enforce);
         self.locks.apply(&mut enforce)?;
@@ -104,7 +104,8 @@ impl Args {
 /// The ports of a flag that is repeated, in one set.
 fn all(sets: &[PortSet]) -> anyhow::Result<PortSet> {
     let sets: Vec<_> = sets.iter().map(PortSet::to_string).collect();
-    Ok(sets.join(",").parse()?)
+    let joined = sets.join(",").parse();
+    joined.map_err(|error| SettingsError(format!("{error}")).into())
 }
 
 pub(super) fn run(args: &Args, logging: &Logging) -> anyhow::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{IsTerminal as _, Write as _};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use anyhow::Context as _;
 use rustix::fs::fstat;
@@ -10,9 +10,11 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::SettingsError;
 use crate::config::LogFormat;
 use crate::stderr::{self, Stderr};
 
@@ -34,6 +36,10 @@ pub(super) struct Logging {
     /// text]
     #[arg(long, global = true, value_name = "FORMAT", env = "PINHOLE_LOG_FORMAT")]
     log_format: Option<LogFormat>,
+
+    /// The one that is used, once there is a log.
+    #[arg(skip)]
+    started: OnceLock<LogFormat>,
 }
 
 impl Logging {
@@ -52,7 +58,8 @@ impl Logging {
             .with_env_filter(filter)
             .with_writer(|| Stderr)
             .with_target(false);
-        let started = match (self.log_format.unwrap_or(format), *TO_JOURNAL) {
+        let format = self.log_format.unwrap_or(format);
+        let started = match (format, *TO_JOURNAL) {
             // The journal knows the time.
             (LogFormat::Text, true) => builder
                 .with_ansi(false)
@@ -69,7 +76,9 @@ impl Logging {
                 .try_init(),
             (LogFormat::Json, false) => builder.json().flatten_event(true).try_init(),
         };
-        started.map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))
+        started.map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))?;
+        self.started.get_or_init(|| format);
+        Ok(())
     }
 }
 
@@ -86,26 +95,46 @@ impl Logging {
             None => EnvFilter::try_new(&self.log).ok(),
             Some(_) => None,
         };
-        filter.with_context(|| {
-            format!(
-                "\"{}\" is not a log level or filter (--log, PINHOLE_LOG): off, error, warn, info, \
-                 debug or trace, and MODULE=LEVEL after a comma",
-                unknown.unwrap_or(&self.log)
-            )
+        filter.ok_or_else(|| {
+            let unknown = unknown.unwrap_or(&self.log);
+            let message = format!(
+                "\"{unknown}\" is not a log level or filter (--log, PINHOLE_LOG): off, error, warn, \
+                 info, debug or trace, and MODULE=LEVEL after a comma"
+            );
+            SettingsError(message).into()
         })
+    }
+
+    /// The last words of a program that ends with an error, as the lines before them are; without any,
+    /// as the command line says.
+    pub(super) fn last_words(&self, why: &str) {
+        let priority = match *TO_JOURNAL {
+            true => priority(Level::ERROR),
+            false => "",
+        };
+        let format = self.started.get().copied().or(self.log_format);
+        let said = match format.unwrap_or_default() {
+            LogFormat::Text => format!("pinhole: {why}"),
+            LogFormat::Json => in_json(why),
+        };
+        let lines = said.lines().map(|line| format!("{priority}{line}\n"));
+        // It takes all there is.
+        let _ = Stderr.write_all(lines.collect::<String>().as_bytes());
     }
 }
 
-/// The last words of a program that ends with an error.
-pub(super) fn last_words(why: &str) {
-    let priority = match *TO_JOURNAL {
-        true => priority(Level::ERROR),
-        false => "",
-    };
-    let said = format!("pinhole: {why}");
-    let lines = said.lines().map(|line| format!("{priority}{line}\n"));
-    // It takes all there is.
-    let _ = Stderr.write_all(lines.collect::<String>().as_bytes());
+/// An object like those of events, whatever the level of the log.
+fn in_json(message: &str) -> String {
+    let mut timestamp = String::new();
+    // A string takes what is written.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut timestamp));
+    let text = serde_json::Value::from;
+    format!(
+        r#"{{"timestamp":{},"level":"{}","message":{}}}"#,
+        text(timestamp),
+        Level::ERROR,
+        text(message.to_owned())
+    )
 }
 
 /// Whether stderr goes to the journal: systemd.exec(5), $JOURNAL_STREAM.
@@ -153,6 +182,7 @@ mod tests {
         Logging {
             log: log.to_owned(),
             log_format: None,
+            started: OnceLock::new(),
         }
     }
 
@@ -181,5 +211,13 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn last_words_are_an_object_where_events_are() {
+        let said: serde_json::Value = serde_json::from_str(&in_json("a \"b\"\nc")).unwrap();
+        assert_eq!(said["message"], "a \"b\"\nc");
+        assert_eq!(said["level"], "ERROR");
+        assert!(said["timestamp"].as_str().unwrap().ends_with('Z'), "{said}");
     }
 }

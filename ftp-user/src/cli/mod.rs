@@ -22,6 +22,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use self::log::Logging;
 use crate::config::{Config, ConfigError, LogFormat};
 use crate::generation::GenerationError;
 use crate::stderr;
@@ -37,7 +38,7 @@ struct Cli {
     command: Command,
 
     #[command(flatten)]
-    logging: log::Logging,
+    logging: Logging,
 }
 
 const EXAMPLES: &str = "\
@@ -69,9 +70,9 @@ enum Command {
 
 /// Reads the command line, does what it says, and tells the shell how it went.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let done = run(cli).unwrap_or_else(|error| {
-        log::last_words(&explain(&error));
+    let Cli { command, logging } = Cli::parse();
+    let done = run(command, &logging).unwrap_or_else(|error| {
+        logging.last_words(&explain(&error));
         match is_of_settings(&error) {
             true => ExitCode::from(EX_CONFIG),
             false => ExitCode::FAILURE,
@@ -85,14 +86,19 @@ pub fn main() -> ExitCode {
 /// (RestartPreventExitStatus= in a systemd unit).
 const EX_CONFIG: u8 = 78;
 
+/// Settings that are wrong beside others: flags, or the sockets that were given.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct SettingsError(String);
+
 /// Whether it is for the admin to mend, and for nobody else.
 fn is_of_settings(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .any(|cause| cause.is::<ConfigError>() || cause.is::<GenerationError>())
+    error.chain().any(|cause| {
+        cause.is::<ConfigError>() || cause.is::<GenerationError>() || cause.is::<SettingsError>()
+    })
 }
 
-fn run(Cli { command, logging }: Cli) -> anyhow::Result<ExitCode> {
+fn run(command: Command, logging: &Logging) -> anyhow::Result<ExitCode> {
     // Those who run for long say in their configuration how they log.
     let started = match &command {
         Command::Serve(_) | Command::Guard(_) => Ok(()),
@@ -104,9 +110,9 @@ fn run(Cli { command, logging }: Cli) -> anyhow::Result<ExitCode> {
     };
     started?;
     match command {
-        Command::Serve(args) => serve::run(&args, &logging).map(|()| ExitCode::SUCCESS),
+        Command::Serve(args) => serve::run(&args, logging).map(|()| ExitCode::SUCCESS),
         Command::User(args) => user::run(&args).map(|()| ExitCode::SUCCESS),
-        Command::Guard(args) => guard::run(&args, &logging).map(|()| ExitCode::SUCCESS),
+        Command::Guard(args) => guard::run(&args, logging).map(|()| ExitCode::SUCCESS),
         Command::Status(args) => status::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Trace(args) => trace::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Check(args) => check::run(&args),

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anyhow::bail;
 use clap::ValueEnum;
 
+use super::SettingsError;
 use crate::config::{Anonymous, Attach, Config, Enforce, Interfaces, PortSet};
 
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -45,12 +45,13 @@ pub(super) struct Locks {
 
 impl Locks {
     /// Puts the flags into the configuration.
-    pub(super) fn apply(&self, enforce: &mut Enforce) -> anyhow::Result<()> {
+    pub(super) fn apply(&self, enforce: &mut Enforce) -> Result<(), SettingsError> {
         match self.interface.as_slice() {
             [] => {}
             [auto] if auto == "auto" => enforce.interfaces = Interfaces::Auto,
             names if names.iter().any(|name| name == "auto") => {
-                bail!("--interface auto means every interface: name no other beside it");
+                let message = "--interface auto means every interface: name no other beside it";
+                return Err(SettingsError(message.to_owned()));
             }
             names => enforce.interfaces = Interfaces::Named(names.to_vec()),
         }
@@ -69,7 +70,7 @@ enum OnOff {
 
 impl Overrides {
     /// Puts the flags into the configuration.
-    pub(super) fn apply(&self, config: &mut Config) -> anyhow::Result<()> {
+    pub(super) fn apply(&self, config: &mut Config) -> Result<(), SettingsError> {
         if !self.listen.is_empty() {
             config.listen.clone_from(&self.listen);
         }
@@ -87,14 +88,16 @@ impl Overrides {
             config.enforce.enabled = enforce == OnOff::On;
         }
         if let Some(address) = config.rule_without_listener() {
-            bail!("[[tls.listener]] has rules for {address}, and --listen leaves it out");
+            return Err(SettingsError(format!(
+                "[[tls.listener]] has rules for {address}, and --listen leaves it out"
+            )));
         }
         if let Some(port) = config.listened_passive_port() {
-            bail!(
+            return Err(SettingsError(format!(
                 "port {port} is listened on for control connections and cannot be a passive port: \
                  leave it out with --passive-ports '{},!{port}'",
                 config.passive.ports
-            );
+            )));
         }
         Ok(())
     }

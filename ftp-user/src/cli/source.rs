@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
 use super::doubts::doubts;
 use super::overrides::Overrides;
 use super::signals::Hangup;
-use super::{explain, load_config, systemd};
+use super::{SettingsError, explain, load_config, systemd};
 use crate::config::Config;
 use crate::generation::{Generation, Generations};
 use crate::server::{Listener, Start};
@@ -51,28 +51,34 @@ impl Source {
     pub(super) fn read(&self) -> anyhow::Result<Config> {
         let mut config = load_config(self.file.as_deref())?;
         self.overrides.apply(&mut config)?;
-        if let Some(Given { clear, implicit }) = &self.given {
-            config.listen.clone_from(clear);
-            match &mut config.tls {
-                Some(tls) => tls.listen.clone_from(implicit),
-                None if implicit.is_empty() => {}
-                None => {
-                    bail!("socket activation: a socket is for implicit TLS, and there is no [tls]")
-                }
-            }
-            if let Some(address) = config.rule_without_listener() {
-                bail!(
-                    "socket activation: [[tls.listener]] {address} is none of the sockets that were \
-                     given"
-                );
-            }
-            if let Some(port) = config.listened_passive_port() {
-                bail!(
-                    "socket activation: port {port} is one of passive.ports: leave it out with \"!{port}\""
-                );
-            }
+        if let Some(given) = &self.given {
+            let given = given.apply(&mut config);
+            given.map_err(|message| SettingsError(format!("socket activation: {message}")))?;
         }
         Ok(config)
+    }
+}
+
+impl Given {
+    /// Puts the sockets into the configuration; the error is what is wrong with them there.
+    fn apply(&self, config: &mut Config) -> Result<(), String> {
+        config.listen.clone_from(&self.clear);
+        match &mut config.tls {
+            Some(tls) => tls.listen.clone_from(&self.implicit),
+            None if self.implicit.is_empty() => {}
+            None => return Err("a socket is for implicit TLS, and there is no [tls]".to_owned()),
+        }
+        if let Some(address) = config.rule_without_listener() {
+            return Err(format!(
+                "[[tls.listener]] {address} is none of the sockets that were given"
+            ));
+        }
+        if let Some(port) = config.listened_passive_port() {
+            return Err(format!(
+                "port {port} is one of passive.ports: leave it out with \"!{port}\""
+            ));
+        }
+        Ok(())
     }
 }
 

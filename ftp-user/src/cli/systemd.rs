@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
 
+use super::SettingsError;
 use crate::server::{Listener, Start};
 
 /// Everything is in place. The status stands in place of what a process before has said.
@@ -78,10 +79,10 @@ pub(super) fn sockets() -> anyhow::Result<Vec<Listener>> {
             // systemd's name for a socket without one is its unit's.
             "" | "unknown" | "control" => Start::Clear,
             unit if unit.ends_with(".socket") => Start::Clear,
-            other => bail!(
+            other => bail!(SettingsError(format!(
                 "socket activation: a socket is named \"{other}\"; FileDescriptorName= has to be \
                  \"control\" or \"implicit\""
-            ),
+            ))),
         };
         let socket: TcpListener = given
             .take_tcp_listener(index)
