@@ -1,17 +1,19 @@
 //! `pinhole guard`: the same pinholes for an FTP server that is already there.
 
-use std::path::PathBuf;
+mod release;
+
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use anyhow::{Context as _, anyhow};
 use tokio::sync::{mpsc, watch};
 
-use super::load_config;
+use super::config_file;
 use super::log::Logging;
 use super::overrides::Locks;
 use super::signals::Stop;
 use super::{SettingsError, systemd};
-use crate::config::{self, Config, OWN_NAMESPACE, OnExit, PortSet, Unresolved};
+use crate::config::{self, Config, ConfigError, OWN_NAMESPACE, OnExit, PortSet, Unresolved};
 use crate::heap;
 use crate::pinholes::kernel::{Guard, GuardOptions, Locked, enter};
 
@@ -109,27 +111,26 @@ fn all(sets: &[PortSet]) -> anyhow::Result<PortSet> {
 }
 
 pub(super) fn run(args: &Args, logging: &Logging) -> anyhow::Result<()> {
-    let config = load_config(args.config.as_deref())?;
+    let config = settings(args.config.as_deref());
+    if args.release {
+        return release::run(args, config, logging);
+    }
+    let config = config?;
     logging.start_for_long(config.log.format)?;
     let options = args.options(config)?;
-    if args.release {
-        return release(&options.guard);
-    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(guard_all(&options))
 }
 
-fn release(guard: &config::Guard) -> anyhow::Result<()> {
-    for name in &guard.netns {
-        let released = in_namespace(name, || Ok(Guard::release(guard)?))?;
-        match released {
-            true => tracing::info!("{}released: the host is as before", prefix(name)),
-            false => tracing::info!("{}nothing was left to release", prefix(name)),
-        }
+/// The configuration, from the file if there is one. Users, certificates and roots are the server's:
+/// a guard does not ask whether they are there.
+fn settings(named: Option<&Path>) -> Result<Config, ConfigError> {
+    match config_file(named) {
+        Some(file) => Config::load_text(&file),
+        None => Ok(Config::default()),
     }
-    Ok(())
 }
 
 /// What a namespace's thread tells.

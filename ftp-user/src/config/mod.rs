@@ -144,6 +144,15 @@ pub enum ConfigError {
 impl Config {
     /// Reads and checks a configuration file; relative paths in it start at the file's own folder.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        Config::read(path, check::Look::AtTheDisk)
+    }
+
+    /// The same without asking whether the paths in it exist: for who uses none of them.
+    pub fn load_text(path: &Path) -> Result<Config, ConfigError> {
+        Config::read(path, check::Look::AtTheTextOnly)
+    }
+
+    fn read(path: &Path, look: check::Look) -> Result<Config, ConfigError> {
         let text = read_text(path).map_err(|unreadable| match unreadable {
             Unreadable::Io(source) => ConfigError::Read {
                 path: path.to_owned(),
@@ -151,7 +160,7 @@ impl Config {
             },
             Unreadable::Text(problem) => ConfigError::Invalid(vec![problem]),
         })?;
-        check::parse(path, &text, check::Look::AtTheDisk)
+        check::parse(path, &text, look)
     }
 
     /// What a file with this text would mean, without asking whether the paths in it exist.

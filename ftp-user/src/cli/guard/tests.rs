@@ -56,3 +56,18 @@ fn the_control_port_is_never_shut() {
     assert!(said.to_string().contains("\"!21\""), "{said}");
     assert!(options("--ports 20-30 --control-port 31", Config::default()).is_ok());
 }
+
+#[test]
+fn what_only_the_server_needs_may_be_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pinhole.toml");
+    let text = "users = \"/nowhere/users.toml\"\n[anonymous]\nroot = \"/nowhere\"\n\
+                [tls]\ncertificate = \"/nowhere/cert.pem\"\nkey = \"/nowhere/key.pem\"\n\
+                [guard]\nports = \"40000\"\n";
+    std::fs::write(&file, text).unwrap();
+    let guard = settings(Some(&file)).unwrap().guard;
+    assert_eq!(guard.ports.unwrap().to_string(), "40000");
+    // Not what cannot be understood: it could be the guard's.
+    std::fs::write(&file, "[guard]\nport = \"40000\"\n").unwrap();
+    assert!(settings(Some(&file)).is_err());
+}
