@@ -1,4 +1,5 @@
-//! The guard beside its work: what it shows, what it watches and when, and why it may not start.
+//! The guard beside its work: what it shows, and what it watches and when. Its start is in
+//! `guard_start`.
 
 use std::{
     io::{Read, Write as _},
@@ -8,11 +9,10 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use ftp_tests::{
     control::{self, Control},
-    daemon::{self, Daemon},
-    files,
+    daemon, files,
     frame::Segment,
-    guarded::{Guarded, Scene, guard_in, syn},
-    lab::{self, Family, Lab},
+    guarded::{Guarded, Scene, syn},
+    lab::{self, Family},
     need_root,
     peer::{Brand, PASSWORD, Setup},
     site::{client_end, server_end},
@@ -227,44 +227,5 @@ fn an_odd_servers_data_ports_are_shut_unless_control_peers_are_admitted() -> Res
             Ok((answer == Answer::Nothing).then_some(()))
         })?;
     }
-    Ok(())
-}
-
-#[test]
-fn a_guard_that_cannot_test_itself_says_so() -> Result<()> {
-    need_root!();
-    let lab = Lab::new()?;
-    lab.server.ip("link set lo down\n")?;
-    let refused = guard_in(&lab.server, &["--interface", "s0"]).err();
-    let refused = format!("{:#}", refused.context("it started without loopback")?);
-    ensure!(
-        refused.contains("self-test: cannot connect on 127.0.0.1"),
-        "{refused}"
-    );
-    Ok(())
-}
-
-#[test]
-fn a_kernel_whose_structures_are_not_known_is_an_error() -> Result<()> {
-    need_root!();
-    let lab = Lab::new()?;
-    let binary = daemon::binary()?.display().to_string();
-    let start = |types: &str| {
-        // A /sys/kernel/btf of this process's own.
-        let script = format!(
-            "mount -t tmpfs none /sys/kernel/btf && {types} && exec {binary} guard --interface s0"
-        );
-        let mut command = lab.server.command("unshare");
-        command.args(["--mount", "sh", "-c", &script]);
-        let refused = Daemon::start_command(command, tempfile::tempdir()?).err();
-        anyhow::Ok(refused.context("it started")?.to_string())
-    };
-    let missing = start("true")?;
-    ensure!(
-        missing.contains("cannot read /sys/kernel/btf/vmlinux") && missing.contains("DEBUG_INFO"),
-        "{missing}"
-    );
-    let wrong = start("head -c 65536 /dev/urandom > /sys/kernel/btf/vmlinux")?;
-    ensure!(wrong.contains("cannot make sense of"), "{wrong}");
     Ok(())
 }

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use super::config_file;
 use super::log::Logging;
 use super::overrides::Locks;
-use super::signals::Stop;
+use super::signals::{Hangup, Stop, TakeOver};
 use super::{SettingsError, systemd};
 use crate::config::{self, Config, ConfigError, OWN_NAMESPACE, OnExit, PortSet, Unresolved};
 use crate::heap;
@@ -133,6 +133,10 @@ fn settings(named: Option<&Path>) -> Result<Config, ConfigError> {
     }
 }
 
+/// How it gets what the server gets by a signal.
+const RESTART: &str = "new settings, or a new version, take stopping it and starting it again; with \
+                       on_exit = \"closed\" nothing is open meanwhile";
+
 /// What a namespace's thread tells.
 enum Told {
     Started(Vec<Locked>),
@@ -142,7 +146,8 @@ enum Told {
 /// One guard for each namespace, each on a thread inside it, until told to stop or one fails.
 async fn guard_all(options: &GuardOptions) -> anyhow::Result<()> {
     let GuardOptions { guard, .. } = options;
-    let stop = Stop::new()?;
+    // A signal that is the server's must not open a guarded range.
+    let (stop, mut hangup, mut take_over) = (Stop::new()?, Hangup::new()?, TakeOver::new()?);
     let (stop_all, stopping) = watch::channel(false);
     let (tell, mut told) = mpsc::unbounded_channel();
     let mut threads = Vec::with_capacity(guard.netns.len());
@@ -165,6 +170,8 @@ async fn guard_all(options: &GuardOptions) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             () = &mut stopped => break,
+            () = hangup.next() => tracing::warn!("SIGHUP does nothing to a guard: {RESTART}"),
+            () = take_over.next() => tracing::warn!("SIGUSR2 does nothing to a guard: {RESTART}"),
             Some((name, said)) = told.recv() => match said {
                 Told::Started(locked) => {
                     for locked in locked {

@@ -1,0 +1,64 @@
+//! How the guard starts, what it says then, why it may not, and which signals do not end it.
+
+use anyhow::{Context, Result, ensure};
+use ftp_tests::{
+    daemon::{self, Daemon},
+    guarded::guard_in,
+    lab::Lab,
+    need_root, wait,
+};
+use rustix::process::Signal;
+
+#[test]
+fn a_guard_that_cannot_test_itself_says_so() -> Result<()> {
+    need_root!();
+    let lab = Lab::new()?;
+    lab.server.ip("link set lo down\n")?;
+    let refused = guard_in(&lab.server, &["--interface", "s0"]).err();
+    let refused = format!("{:#}", refused.context("it started without loopback")?);
+    ensure!(
+        refused.contains("self-test: cannot connect on 127.0.0.1"),
+        "{refused}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_kernel_whose_structures_are_not_known_is_an_error() -> Result<()> {
+    need_root!();
+    let lab = Lab::new()?;
+    let binary = daemon::binary()?.display().to_string();
+    let start = |types: &str| {
+        // A /sys/kernel/btf of this process's own.
+        let script = format!(
+            "mount -t tmpfs none /sys/kernel/btf && {types} && exec {binary} guard --interface s0"
+        );
+        let mut command = lab.server.command("unshare");
+        command.args(["--mount", "sh", "-c", &script]);
+        let refused = Daemon::start_command(command, tempfile::tempdir()?).err();
+        anyhow::Ok(refused.context("it started")?.to_string())
+    };
+    let missing = start("true")?;
+    ensure!(
+        missing.contains("cannot read /sys/kernel/btf/vmlinux") && missing.contains("DEBUG_INFO"),
+        "{missing}"
+    );
+    let wrong = start("head -c 65536 /dev/urandom > /sys/kernel/btf/vmlinux")?;
+    ensure!(wrong.contains("cannot make sense of"), "{wrong}");
+    Ok(())
+}
+
+#[test]
+fn the_servers_signals_do_not_end_a_guard() -> Result<()> {
+    need_root!();
+    let lab = Lab::new()?;
+    let guard = guard_in(&lab.server, &["--interface", "s0"])?;
+    for (signal, name) in [(Signal::HUP, "SIGHUP"), (Signal::USR2, "SIGUSR2")] {
+        guard.signal(signal)?;
+        wait::until("the guard says that it takes a restart", || {
+            guard.has_said(|line| line.contains(name) && line.contains("starting it again"))
+        })
+        .with_context(|| guard.log())?;
+    }
+    guard.stop()
+}
