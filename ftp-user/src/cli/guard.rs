@@ -53,7 +53,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME|PATH")]
     netns: Vec<String>,
 
-    /// Take away what a guard with --on-exit closed has left at work, and guard nothing
+    /// Take away what guards with --on-exit closed have left at work, in every network namespace
+    /// (also those that are gone) or those of --netns, and guard nothing
     #[arg(long)]
     release: bool,
 
@@ -157,6 +158,10 @@ async fn guard_all(options: &GuardOptions) -> anyhow::Result<()> {
         let thread = thread::Builder::new().name("guard".to_owned());
         let thread = thread.spawn(move || {
             let ended = in_namespace(&name, || guard_here(&options, &name, &tell, stopping));
+            let ended = ended.with_context(|| match name.as_str() {
+                OWN_NAMESPACE => "cannot guard this host".to_owned(),
+                name => format!("cannot guard the network namespace {name}"),
+            });
             // Nobody listens any more when another one has failed.
             let _ = tell.send((name, Told::Ended(ended)));
         });
@@ -230,10 +235,6 @@ fn in_namespace<T: Send>(
     };
     let done = thread::scope(|scope| scope.spawn(entered).join());
     done.map_err(|_| anyhow!("a guard's thread panicked"))?
-        .with_context(|| match name {
-            OWN_NAMESPACE => "cannot guard this host".to_owned(),
-            name => format!("cannot guard the network namespace {name}"),
-        })
 }
 
 fn guard_here(

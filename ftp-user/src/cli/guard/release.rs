@@ -1,6 +1,10 @@
 //! `pinhole guard --release`: takes away what guards have left at work, whatever has become of the
 //! settings since.
 
+use std::path::Path;
+
+use anyhow::Context as _;
+
 use super::super::explain;
 use super::super::log::Logging;
 use super::{Args, in_namespace, prefix};
@@ -24,12 +28,33 @@ pub(super) fn run(
             guard.bpffs.display()
         );
     }
-    for name in &guard.netns {
-        let released = in_namespace(name, || Ok(Guard::release(&guard)?))?;
+    if args.netns.is_empty() {
+        return everywhere(&guard.bpffs);
+    }
+    for name in &args.netns {
+        let released = in_namespace(name, || Ok(Guard::release(&guard.bpffs)?));
+        let released = released.with_context(|| {
+            format!(
+                "cannot release network namespace {name} (without --netns, also those are released \
+                 that are gone)"
+            )
+        })?;
         match released {
-            true => tracing::info!("{}released: the host is as before", prefix(name)),
+            true => tracing::info!("{}released", prefix(name)),
             false => tracing::info!("{}nothing was left to release", prefix(name)),
         }
+    }
+    Ok(())
+}
+
+/// The namespaces of what is left may be gone, and are not entered.
+fn everywhere(bpffs: &Path) -> anyhow::Result<()> {
+    let released = Guard::release_all(bpffs)?;
+    for namespace in &released {
+        tracing::info!("network namespace {namespace}: released");
+    }
+    if released.is_empty() {
+        tracing::info!("nothing was left to release in {}", bpffs.display());
     }
     Ok(())
 }
@@ -54,7 +79,7 @@ mod tests {
         assert!(unusable.unwrap().to_string().starts_with("/p.toml:1:"));
         let text = "[guard]\nbpffs = \"/bpf\"\n";
         let (config, unusable) = usable(Config::parse("/p.toml".as_ref(), text));
-        assert_eq!(config.guard.bpffs, std::path::Path::new("/bpf"));
+        assert_eq!(config.guard.bpffs, Path::new("/bpf"));
         assert!(unusable.is_none());
     }
 }

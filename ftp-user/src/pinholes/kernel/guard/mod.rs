@@ -18,7 +18,7 @@ mod self_test;
 mod start;
 mod tracepoint;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use aya::programs::links::FdLink;
 use tokio::{
@@ -189,8 +189,18 @@ impl Guard {
     /// # Errors
     ///
     /// A guard runs, or the bpffs refuses.
-    pub fn release(guard: &config::Guard) -> Result<bool, StartError> {
-        Ok(pins::release(&guard.bpffs, namespace::own()?)?)
+    pub fn release(bpffs: &Path) -> Result<bool, StartError> {
+        Ok(pins::release(bpffs, namespace::own()?)?)
+    }
+
+    /// The same for every network namespace whose guard has ended, also one that is gone itself; says
+    /// for which, by their inode numbers.
+    ///
+    /// # Errors
+    ///
+    /// Guards run and none has left anything, or the bpffs refuses.
+    pub fn release_all(bpffs: &Path) -> Result<Vec<u32>, StartError> {
+        Ok(pins::release_all(bpffs)?)
     }
 }
 

@@ -13,6 +13,7 @@
 
 mod error;
 mod folder;
+mod release;
 
 use std::{
     fs::{self, File},
@@ -27,6 +28,7 @@ pub use self::error::PinsError;
 use self::folder::{
     FOLDER, failed, hold, home, is_bpffs, leave_nothing, make, names_in, remove_folder,
 };
+pub(super) use self::release::{release, release_all};
 use super::super::{
     Object,
     attach::{Attached, Mode},
@@ -234,23 +236,6 @@ impl Drop for Pins {
             remove_folder(&self.current);
         }
     }
-}
-
-/// Takes away what a guard of this network namespace has left to go on; says whether there was
-/// anything.
-///
-/// # Errors
-///
-/// A guard runs, or the bpffs refuses.
-pub(super) fn release(bpffs: &Path, namespace: u32) -> Result<bool, PinsError> {
-    let home = home(bpffs, namespace);
-    if !home.exists() {
-        return Ok(false);
-    }
-    let _held = hold(&home)?;
-    fs::remove_dir_all(&home).map_err(failed("remove", &home))?;
-    leave_nothing(&home);
-    Ok(true)
 }
 
 /// The folders, of all network namespaces, in which there is something whole.

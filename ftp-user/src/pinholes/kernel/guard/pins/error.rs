@@ -16,10 +16,20 @@ pub enum PinsError {
     NoBpffs(PathBuf),
     /// Two guards would work on the same tables.
     #[error(
-        "a guard runs already in this network namespace (it holds {}): stop it first",
+        "a guard runs already in that network namespace (it holds {}): stop it first",
         .0.display()
     )]
     Taken(PathBuf),
+    /// The bpffs is root's.
+    #[error("cannot {what} {}, which takes root", path.display())]
+    Denied {
+        /// The call.
+        what: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
     /// The bpffs refused.
     #[error("cannot {what} {}", path.display())]
     Files {

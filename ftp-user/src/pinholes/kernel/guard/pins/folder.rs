@@ -15,9 +15,16 @@ use super::PinsError;
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
 
 pub(super) const FOLDER: &str = "pinhole-guard";
+/// Before the number of its network namespace.
+const HOME: &str = "net-";
 
 pub(super) fn home(bpffs: &Path, namespace: u32) -> PathBuf {
-    bpffs.join(FOLDER).join(format!("net-{namespace}"))
+    bpffs.join(FOLDER).join(format!("{HOME}{namespace}"))
+}
+
+/// Whose home it is, by its name.
+pub(super) fn namespace_of(home: &str) -> Option<u32> {
+    home.strip_prefix(HOME)?.parse().ok()
 }
 
 /// Not even to be looked at by others: who can open a pin can write the map.
@@ -78,5 +85,8 @@ pub(super) fn remove_folder(folder: &Path) {
 
 pub(super) fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PinsError {
     let path = path.to_owned();
-    move |source| PinsError::Files { what, path, source }
+    move |source| match source.kind() {
+        io::ErrorKind::PermissionDenied => PinsError::Denied { what, path, source },
+        _ => PinsError::Files { what, path, source },
+    }
 }
