@@ -17,10 +17,26 @@ fn a_guard_that_cannot_test_itself_says_so() -> Result<()> {
     let refused = guard_in(&lab.server, &["--interface", "s0"]).err();
     let refused = format!("{:#}", refused.context("it started without loopback")?);
     ensure!(
-        refused.contains("self-test: cannot connect on 127.0.0.1"),
+        refused.contains("self-test: cannot connect on 127.0.0.1") && refused.contains("firewall"),
         "{refused}"
     );
     Ok(())
+}
+
+#[test]
+fn a_firewall_without_ipv6_is_no_reason_not_to_start() -> Result<()> {
+    need_root!();
+    let lab = Lab::new()?;
+    let rules = "table ip6 t {\n chain c {\n type filter hook input priority 0; policy accept;\n \
+                 iif lo tcp flags & (syn | ack) == syn reject with tcp reset\n }\n}\n";
+    lab.server.nft(rules)?;
+    let guard = guard_in(&lab.server, &["--interface", "s0"])?;
+    ensure!(
+        guard.has_said(|line| line.contains("cannot connect on ::1") && line.contains("firewall")),
+        "{}",
+        guard.log()
+    );
+    guard.stop()
 }
 
 #[test]
