@@ -1,11 +1,15 @@
 //! How the guard starts, what it says then, why it may not, and which signals do not end it.
 
+use std::net::TcpListener;
+
 use anyhow::{Context, Result, ensure};
 use ftp_tests::{
     daemon::{self, Daemon},
     guarded::guard_in,
-    lab::Lab,
-    need_root, wait,
+    lab::{Family, Lab},
+    need_root,
+    site::server_end,
+    wait,
 };
 use rustix::process::Signal;
 
@@ -76,5 +80,31 @@ fn the_servers_signals_do_not_end_a_guard() -> Result<()> {
         })
         .with_context(|| guard.log())?;
     }
+    guard.stop()
+}
+
+#[test]
+fn a_dry_run_does_not_say_that_anything_is_shut() -> Result<()> {
+    need_root!();
+    let lab = Lab::new()?;
+    let _other = lab
+        .server
+        .run(|| TcpListener::bind(server_end(Family::V4, 30005)))??;
+    let flags = ["--interface", "s0", "--ports", "30000-30015", "--dry-run"];
+    let guard = guard_in(&lab.server, &flags)?;
+    let said = |what: &str| guard.has_said(|line| line.contains(what));
+    ensure!(
+        said("port 30005, inside") && said("would be shut out"),
+        "{}",
+        guard.log()
+    );
+    ensure!(!said("are shut out"), "{}", guard.log());
+    let _later = lab
+        .server
+        .run(|| TcpListener::bind(server_end(Family::V4, 30006)))??;
+    wait::until("the guard says what would become of it", || {
+        guard.has_said(|line| line.contains("data port 30006 would stay shut"))
+    })
+    .with_context(|| guard.log())?;
     guard.stop()
 }

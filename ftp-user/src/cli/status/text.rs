@@ -97,6 +97,9 @@ impl Guarded {
                 (Some(client), true) => writeln!(out, "  {port:5} open to {client}"),
                 (Some(client), false) => writeln!(out, "  {port:5} {client} has come"),
                 (None, true) => writeln!(out, "  {port:5} open ({outcome})"),
+                (None, false) if self.dry_run => {
+                    writeln!(out, "  {port:5} would be shut ({outcome})")
+                }
                 (None, false) => writeln!(out, "  {port:5} shut ({outcome})"),
             };
         }

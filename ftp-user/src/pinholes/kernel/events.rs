@@ -185,16 +185,41 @@ fn tell(event: &Event, dry_run: bool) {
         }
         Some(EventKind::Arrived) => tracing::debug!(%client, port, "control connection"),
         Some(EventKind::Unresolved) => {
-            let why = match Tally::from_number(event.reason) {
-                Some((Tally::Shared, _)) => "is open to every client with a control connection",
-                Some((Tally::NoControl, _)) => "stays shut: the process has no control connection",
-                Some((Tally::Several, _)) => "stays shut: the process serves several clients",
-                Some((Tally::TableFull, _)) => "stays shut: the table is full (max_pinholes)",
-                Some((Tally::Duplicate, _)) => "is another listener's already",
-                Some((Tally::Opened, _)) | None => "is not understood",
-            };
-            tracing::warn!(pid = process(event), "data port {port} {why}");
+            let became = became(event.reason, dry_run);
+            tracing::warn!(pid = process(event), "data port {port} {became}");
         }
         None => tracing::debug!(kind = event.kind, "an event of an unknown kind"),
+    }
+}
+
+/// What became of a data port, or would have, by the number of its [`Tally`].
+fn became(tally: u32, dry_run: bool) -> String {
+    let (shut, open) = match dry_run {
+        false => ("stays shut", "is open"),
+        true => ("would stay shut", "would be open"),
+    };
+    match Tally::from_number(tally) {
+        Some((Tally::Shared, _)) => format!("{open} to every client with a control connection"),
+        Some((Tally::NoControl, _)) => format!("{shut}: the process has no control connection"),
+        Some((Tally::Several, _)) => format!("{shut}: the process serves several clients"),
+        Some((Tally::TableFull, _)) => format!("{shut}: the table is full (max_pinholes)"),
+        Some((Tally::Duplicate, _)) => "is another listener's already".to_owned(),
+        Some((Tally::Opened, _)) | None => "is not understood".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dry_run_shuts_nothing() {
+        for (tally, name) in Tally::ALL {
+            assert!(!became(tally as u32, true).contains("stays"), "{name}");
+        }
+        let shut = became(Tally::NoControl as u32, false);
+        assert!(shut.starts_with("stays shut: "), "{shut}");
+        let would = became(Tally::NoControl as u32, true);
+        assert!(would.starts_with("would stay shut: "), "{would}");
     }
 }

@@ -115,7 +115,7 @@ impl Prepared {
 
         // Beside the one of the process before, which hands connections to the same sockets.
         steer(&mut object)?;
-        others::warn(&ports, "passive.ports =", &HashSet::new());
+        others::warn(&ports, "passive.ports =", &HashSet::new(), false);
         let inherited = Inherited::new(locks);
         let locks = Locks::put(&mut object, &enforce, approach, &links, &inherited)?;
         for locked in locks.locked() {

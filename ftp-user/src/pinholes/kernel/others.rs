@@ -27,9 +27,9 @@ pub(super) fn listeners(guarded: &PortSet) -> Vec<(TcpSocket, Option<Process>)> 
         .collect()
 }
 
-/// Says which services lose their clients: better said than searched for. `option` is how ports
-/// are named where the administrator sets them; `open` are those that keep their clients.
-pub(super) fn warn(guarded: &PortSet, option: &str, open: &HashSet<u16>) {
+/// Says which services lose their clients, or would: better said than searched for. `option` is how
+/// ports are named where the administrator sets them; `open` are those that keep their clients.
+pub(super) fn warn(guarded: &PortSet, option: &str, open: &HashSet<u16>, dry_run: bool) {
     let mut shut = listeners(guarded);
     shut.retain(|(socket, _)| !open.contains(&socket.local.port()));
     for (socket, process) in shut {
@@ -38,10 +38,13 @@ pub(super) fn warn(guarded: &PortSet, option: &str, open: &HashSet<u16>) {
             None => "an unknown process".to_owned(),
         };
         let (address, port) = (socket.local.ip(), socket.local.port());
+        let what = match dry_run {
+            false => "are shut out from now on",
+            true => "would be shut out",
+        };
         tracing::warn!(
-            "{who} listens on {address} port {port}, inside the passive ports: its clients are \
-             shut out from now on. To keep it reachable, leave the port out: {option} \
-             \"{guarded},!{port}\""
+            "{who} listens on {address} port {port}, inside the passive ports: its clients {what}. \
+             To keep it reachable, leave the port out: {option} \"{guarded},!{port}\""
         );
     }
 }

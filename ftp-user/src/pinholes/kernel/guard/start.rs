@@ -111,7 +111,7 @@ impl Guard {
 
         if let Some(range) = &guard.ports {
             open.extend(seeded);
-            others::warn(range, "--ports", &open);
+            others::warn(range, "--ports", &open, guard.dry_run);
         }
         let keep = Kept {
             found: pins.as_ref(),
