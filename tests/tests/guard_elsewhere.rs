@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use ftp_tests::{
     control::Control,
-    files,
+    daemon, files,
     guarded::{FIRST, guard_in, syn},
     lab::{self, Family, Lab, Options},
     namespace::NetNs,
@@ -48,6 +48,43 @@ fn a_server_in_another_network_namespace_is_guarded_there() -> Result<()> {
         files::ensure_equal("the download", &session.fetch("RETR file", hole)?, &content)?;
     }
     ensure!(Tables::of_process(guard.pid())?.counters()?["pinhole-syn"] == 2);
+    guard.stop()
+}
+
+#[test]
+fn status_tells_the_namespaces_of_one_guard_apart() -> Result<()> {
+    need_root!();
+    let (one, other) = (NetNs::new("one")?, NetNs::new("other")?);
+    let guard = guard_in(
+        &one,
+        &[
+            "--netns",
+            "self",
+            "--netns",
+            &other.path(),
+            "--interface",
+            "lo",
+        ],
+    )?;
+    ensure!(
+        guard.has_said(|line| line.contains("control ports: 21; ")),
+        "{}",
+        guard.log()
+    );
+    let pid = guard.pid().to_string();
+    let status = |flag: &[&str]| -> Result<String> {
+        let args = [&["status", "--pid", &pid], flag].concat();
+        let shown = one.tool(daemon::binary()?.to_str().context("a path")?, &args, "")?;
+        Ok(shown.transcript())
+    };
+    let (text, json) = (status(&[])?, status(&["--json"])?);
+    for (namespace, name) in [(&one, " (this one)\n"), (&other, "\n")] {
+        let number = namespace.inode()?;
+        let line = format!("pinhole guard, process {pid}, network namespace {number}{name}");
+        ensure!(text.contains(&line), "{line}: {text}");
+        let member = format!("\"namespace\": {number}");
+        ensure!(json.matches(&member).count() == 1, "{member}: {json}");
+    }
     guard.stop()
 }
 

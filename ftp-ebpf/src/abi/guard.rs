@@ -74,8 +74,8 @@ pub struct DataPort {
     pub port: u32,
 }
 
-/// What is at which index of [`map::CONTROL_COUNT`](super::map::CONTROL_COUNT). Where all is 0, no process has a control
-/// connection.
+/// What is at which index of [`map::CONTROL_COUNT`](super::map::CONTROL_COUNT). Where `SEEN` and `OLDER` are 0, no
+/// process has a control connection.
 pub mod control_count {
     /// Those in [`map::CONTROL_SOCKETS`](super::super::map::CONTROL_SOCKETS), kept by the kernel half.
     pub const SEEN: u32 = 0;
@@ -83,6 +83,8 @@ pub mod control_count {
     pub const OLDER: u32 = 1;
     /// Events of sockets that the kernel half has missed, as far as userspace knows.
     pub const MISSED: u32 = 2;
+    /// Inode number of the network namespace that it is about, told by userspace to who looks on.
+    pub const NAMESPACE: u32 = 3;
     /// How many there are.
-    pub const ENTRIES: u32 = 3;
+    pub const ENTRIES: u32 = 4;
 }

@@ -217,11 +217,26 @@ fn ready(guard: &config::Guard) {
         tracing::warn!("dry run: nothing is dropped; `pinhole status` counts what would be");
     }
     heap::give_back();
+    tracing::info!("{}", in_words(guard));
     tracing::info!("ready");
     systemd::ready(match guard.dry_run {
         true => "dry run: nothing is dropped",
         false => "on guard",
     });
+}
+
+/// Which ports it is about.
+fn in_words(guard: &config::Guard) -> String {
+    let shut = match guard.dry_run {
+        false => "shut unless negotiated",
+        true => "would be shut unless negotiated",
+    };
+    let range = guard.ports.as_ref().map(|ports| format!("{ports}, and "));
+    format!(
+        "control ports: {}; {shut}: {}whatever their sessions listen on",
+        guard.control_ports,
+        range.unwrap_or_default()
+    )
 }
 
 /// Runs `work` on this thread, inside a namespace, from which the thread does not come back.

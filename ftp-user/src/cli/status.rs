@@ -21,10 +21,10 @@ pub(super) struct Args {
 
     /// For programs: [{"pid", "pinned", "pinholes": [{"client", "server", "port", "session",
     /// "claimed_by", "remaining_seconds"}], "verdicts": {reason: packets}, "guard":
-    /// {"dry_run", "control_connections", "older_control_connections", "missed", "listeners": [{"port", "outcome",
-    /// "client", "waits"}], "data_ports": {outcome: number}}}]; "pid" is null
-    /// for what a guard has left at work, "guard" where there is none, "remaining_seconds" where it
-    /// is until the listener closes
+    /// {"namespace", "dry_run", "control_connections", "older_control_connections", "missed",
+    /// "listeners": [{"port", "outcome", "client", "waits"}], "data_ports": {outcome: number}}}];
+    /// "namespace" is the number of a network namespace, "pid" is null for what a guard has left at
+    /// work, "guard" where there is none, "remaining_seconds" where it is until the listener closes
     #[arg(long)]
     json: bool,
 
@@ -58,6 +58,8 @@ struct Daemon {
 
 /// What a guard has beside.
 struct Guarded {
+    /// Inode number of the network namespace.
+    namespace: u32,
     dry_run: bool,
     controls: Controls,
     missed: u32,
@@ -160,33 +162,45 @@ impl Daemon {
         let mut verdicts: Vec<_> = tables.counters()?.into_iter().collect();
         verdicts.retain(|(_, packets)| *packets > 0);
         verdicts.sort_by_key(|(_, packets)| std::cmp::Reverse(*packets));
-        let guard = match (
-            tables.is_dry_run()?,
-            tables.controls()?,
-            tables.missed()?,
-            tables.listeners()?,
-            tables.tallies()?,
-        ) {
-            (Some(dry_run), Some(controls), Some(missed), Some(listeners), Some(tallies)) => {
-                Some(Guarded {
-                    dry_run,
-                    controls,
-                    missed,
-                    listeners,
-                    data_ports: tallies
-                        .into_iter()
-                        .filter(|(_, number)| *number > 0)
-                        .collect(),
-                })
-            }
-            (None, ..) | (_, None, ..) | (_, _, None, ..) | (.., None, _) | (.., None) => None,
-        };
         Ok(Daemon {
             pid,
             pinned,
             pinholes,
             verdicts,
-            guard,
+            guard: Guarded::read(tables)?,
         })
+    }
+}
+
+impl Guarded {
+    fn read(tables: &Tables) -> Result<Option<Guarded>, InspectError> {
+        let (
+            Some(namespace),
+            Some(dry_run),
+            Some(controls),
+            Some(missed),
+            Some(listeners),
+            Some(tallies),
+        ) = (
+            tables.namespace()?,
+            tables.is_dry_run()?,
+            tables.controls()?,
+            tables.missed()?,
+            tables.listeners()?,
+            tables.tallies()?,
+        )
+        else {
+            return Ok(None);
+        };
+        let mut data_ports: Vec<_> = tallies.into_iter().collect();
+        data_ports.retain(|(_, number)| *number > 0);
+        Ok(Some(Guarded {
+            namespace,
+            dry_run,
+            controls,
+            missed,
+            listeners,
+            data_ports,
+        }))
     }
 }

@@ -71,3 +71,17 @@ fn what_only_the_server_needs_may_be_missing() {
     std::fs::write(&file, "[guard]\nport = \"40000\"\n").unwrap();
     assert!(settings(Some(&file)).is_err());
 }
+
+#[test]
+fn the_start_says_which_ports_are_guarded() {
+    let said = |flags| in_words(&options(flags, Config::default()).unwrap().guard);
+    assert_eq!(
+        said(""),
+        "control ports: 21; shut unless negotiated: whatever their sessions listen on"
+    );
+    assert_eq!(
+        said("--control-port 21,990 --ports 30000-30100 --dry-run"),
+        "control ports: 21,990; would be shut unless negotiated: 30000-30100, and whatever their \
+         sessions listen on"
+    );
+}

@@ -57,6 +57,7 @@ impl Guarded {
             .map(|(outcome, number)| ((*outcome).to_owned(), (*number).into()))
             .collect();
         json!({
+            "namespace": self.namespace,
             "dry_run": self.dry_run,
             "control_connections": self.controls.seen,
             "older_control_connections": self.controls.older,

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::{CENTURY, Daemon, Guarded};
 use crate::pinholes::inspect::{Controls, Listener};
+use crate::pinholes::kernel::name_of;
 
 impl Daemon {
     pub(super) fn text(&self) -> String {
@@ -11,13 +12,14 @@ impl Daemon {
             Some(_) => "pinhole guard",
             None => "pinhole",
         };
+        let place = self.guard.as_ref().map_or(String::new(), Guarded::place);
         let mut out = match (self.pid, &self.pinned) {
-            (Some(pid), _) => format!("{kind}, process {pid}\n\n"),
+            (Some(pid), _) => format!("{kind}, process {pid}{place}\n\n"),
             (None, Some(folder)) => format!(
-                "{kind}, without a process; pinned in {}\n\n",
+                "{kind}, without a process{place}; pinned in {}\n\n",
                 folder.display()
             ),
-            (None, None) => format!("{kind}\n\n"),
+            (None, None) => format!("{kind}{place}\n\n"),
         };
         // Writing to memory does not fail.
         let _ = match self.pinholes.len() {
@@ -62,6 +64,12 @@ impl Daemon {
 }
 
 impl Guarded {
+    /// Which of several it is.
+    fn place(&self) -> String {
+        let name = name_of(self.namespace).map_or(String::new(), |name| format!(" ({name})"));
+        format!(", network namespace {}{name}", self.namespace)
+    }
+
     fn write(&self, out: &mut String) {
         let Controls { seen, older } = self.controls;
         let and_older = if older {

@@ -111,6 +111,19 @@ impl Tables {
         Ok(Some(missed.map_err(refused(map::CONTROL_COUNT))?))
     }
 
+    /// Inode number of the network namespace that is guarded; `None` where there is no guard.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn namespace(&self) -> Result<Option<u32>, InspectError> {
+        let Some(guard) = &self.guard else {
+            return Ok(None);
+        };
+        let namespace = guard.control_count.get(&control_count::NAMESPACE, 0);
+        Ok(Some(namespace.map_err(refused(map::CONTROL_COUNT))?))
+    }
+
     /// How many data ports had which outcome, over all CPUs, by the name of its [`Tally`]; `None`
     /// where there is no guard.
     ///

@@ -44,7 +44,10 @@ pub use self::{
     attach::{AttachError, Locked, Mode, Unreadable},
     estate::Estate,
     explain::StartError,
-    guard::{Guard, GuardOptions, NamespaceError, PinsError, SelfTestError, enter, pinned_layouts},
+    guard::{
+        Guard, GuardOptions, NamespaceError, PinsError, SelfTestError, enter, name_of,
+        pinned_layouts,
+    },
     host::HostError,
     layout::LayoutError,
     object::{GuardSettings, Object, ObjectError, Settings, TraceSettings, TracedServer},

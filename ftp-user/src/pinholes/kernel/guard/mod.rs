@@ -29,7 +29,7 @@ use tokio::{
 
 use self::{crowd::Crowd, ledger::Ledger, misses::Misses, older::Older, peers::Peers, pins::Pins};
 pub use self::{
-    namespace::{NamespaceError, enter},
+    namespace::{NamespaceError, enter, name_of},
     pins::{PinsError, pinned_layouts},
     self_test::SelfTestError,
 };

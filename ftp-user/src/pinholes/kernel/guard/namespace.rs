@@ -62,6 +62,21 @@ pub fn enter(name: &str) -> Result<(), NamespaceError> {
     )
 }
 
+/// What people call the network namespace with that number, if it has a name here.
+pub fn name_of(namespace: u32) -> Option<String> {
+    if own().is_ok_and(|own| own == namespace) {
+        return Some("this one".to_owned());
+    }
+    let named = fs::read_dir(NAMES).into_iter().flatten().flatten();
+    let is_it = |entry: &fs::DirEntry| {
+        let found = fs::metadata(entry.path());
+        found.is_ok_and(|found| found.ino() == u64::from(namespace))
+    };
+    named
+        .filter(is_it)
+        .find_map(|entry| entry.file_name().into_string().ok())
+}
+
 /// The number by which the kernel knows this thread's network namespace.
 pub(super) fn own() -> Result<u32, NamespaceError> {
     let path = PathBuf::from("/proc/thread-self/ns/net");

@@ -31,8 +31,8 @@ pub(super) struct Older {
 type Ends = (SocketAddr, SocketAddr);
 
 impl Older {
-    /// Before the tracepoint is attached: from here on there may be some.
-    pub(super) fn start(object: &mut Object) -> Result<Self, ObjectError> {
+    /// Before the tracepoint is attached: from here on there may be some, in this network namespace.
+    pub(super) fn start(object: &mut Object, namespace: u32) -> Result<Self, ObjectError> {
         let mut older = Self {
             map: object.control_count()?,
             left: HashSet::new(),
@@ -40,6 +40,8 @@ impl Older {
             pause: PAUSE,
         };
         older.tell(true)?;
+        let told = older.map.set(control_count::NAMESPACE, namespace, 0);
+        told.map_err(refused)?;
         Ok(older)
     }
 

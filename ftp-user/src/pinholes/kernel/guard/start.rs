@@ -75,7 +75,7 @@ impl Guard {
             .transpose()?;
         let upkeep = Upkeep::start(&mut object, Arc::clone(&shared), situation, &links)?;
 
-        let mut older = Older::start(&mut object)?;
+        let mut older = Older::start(&mut object, namespace)?;
 
         // From here on new data ports are seen; those that were there before come after, so that
         // none is missed in between.
