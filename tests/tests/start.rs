@@ -7,6 +7,7 @@ use ftp_tests::{
     control::{self, Control},
     daemon::{self, Daemon},
     files,
+    guarded::guard_in,
     lab::{self, Family, Lab},
     namespace::NetNs,
     need_root, process,
@@ -37,10 +38,59 @@ fn without_privilege_it_refuses_and_says_what_is_missing() -> Result<()> {
     let said = refused.transcript();
     ensure!(!refused.status.success(), "it runs:\n{said}");
     ensure!(
-        said.contains("CAP_BPF"),
-        "it does not say what is missing:\n{said}"
+        said.contains("CAP_BPF") && said.contains("--enforce off"),
+        "it does not say what is missing, or what to do:\n{said}"
     );
     Ok(())
+}
+
+/// One capability less, and the verifier has pages to say.
+#[test]
+fn a_guard_without_a_capability_says_which_and_no_more() -> Result<()> {
+    need_root!();
+    let lab = Lab::new()?;
+    let mut command = lab.server.command("setpriv");
+    command
+        .args(["--bounding-set=-perfmon,-sys_admin", "--"])
+        .arg(daemon::binary()?)
+        .arg("guard");
+    let refused = process::run(command, b"", wait::SOON)?;
+    let said = refused.transcript();
+    let why = said.lines().filter(|line| line.starts_with("pinhole:"));
+    ensure!(
+        said.contains("lacks CAP_PERFMON. ") && !said.contains("--enforce"),
+        "{said}"
+    );
+    ensure!(why.count() == 1 && said.lines().count() < 8, "{said}");
+    Ok(())
+}
+
+#[test]
+fn looking_on_takes_root_and_says_so() -> Result<()> {
+    need_root!();
+    let lab = Lab::new()?;
+    let root = tempfile::tempdir()?;
+    let settings = Settings::anonymous(root.path())?.listen(&[server_end(Family::V4, 2121)])?;
+    let daemon = Daemon::start(&lab.server, &settings)?;
+    let guard = guard_in(&lab.server, &["--interface", "lo"])?;
+    let (pid, guards) = (daemon.pid().to_string(), guard.pid().to_string());
+    let empty = root.path().to_str().context("UTF-8")?;
+    for (args, named) in [
+        // One that cannot be read is no reason not to go on to the next.
+        (&["status", "--bpffs", empty][..], &[&pid, &guards][..]),
+        (&["status", "--pid", &pid], &[&pid]),
+        (&["trace", "--pid", &pid], &[&pid]),
+    ] {
+        let refused = process::run(powerless(&lab.server, args)?, b"", wait::SOON)?;
+        let said = refused.transcript();
+        ensure!(!refused.status.success(), "{args:?}: {said}");
+        for pid in named {
+            let line = format!("/proc/{pid}/fdinfo, which takes root");
+            ensure!(said.contains(&line), "{args:?}: {line}: {said}");
+        }
+    }
+    guard.stop()?;
+    daemon.stop()
 }
 
 #[test]

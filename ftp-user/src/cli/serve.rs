@@ -20,6 +20,7 @@ use crate::disk;
 use crate::generation::{Generation, Generations};
 use crate::handover::{self, Arrival, Departure, Program, Taken};
 use crate::heap;
+use crate::pinholes::kernel::StartError;
 use crate::pinholes::{Estate, Pinholes};
 use crate::server::{self, Listener};
 use crate::vfs::part_thread;
@@ -142,7 +143,8 @@ impl Start {
         } = self;
         // Before anything is attached, so that a signal from now on ends in an orderly way.
         let (stop, hangup, take_over) = (Stop::new()?, Hangup::new()?, TakeOver::new()?);
-        let prepared = Pinholes::prepare(&first.config).await?;
+        let prepared = Pinholes::prepare(&first.config).await;
+        let prepared = prepared.map_err(or_without)?;
         let (ended, mut alone) = watch::channel(before.is_none());
         let (pinholes, taken) = match before {
             None => (prepared.lock(Estate::default())?.0, Taken::default()),
@@ -197,6 +199,19 @@ impl Start {
         server::serve(listeners, newest, pinholes, taken.next_session, orders).await?;
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// A server, unlike a guard, can do without its kernel half.
+fn or_without(error: StartError) -> anyhow::Error {
+    let cannot_load = matches!(
+        error,
+        StartError::Denied { .. } | StartError::OldKernel { .. }
+    );
+    let error = anyhow::Error::new(error);
+    match cannot_load {
+        true => error.context("cannot enforce (`--enforce off` serves without)"),
+        false => error,
     }
 }
 

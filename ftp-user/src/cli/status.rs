@@ -68,11 +68,14 @@ struct Guarded {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let mut pinned = Vec::new();
+    let (mut pinned, mut unread) = (Vec::new(), 0);
     for (folder, tables) in Tables::pinned(&args.bpffs) {
         match tables {
             Ok(tables) => pinned.push((folder, tables)),
-            Err(error) => left_out(&format!("what is pinned in {}", folder.display()), &error),
+            Err(error) => {
+                unread += 1;
+                left_out(&format!("what is pinned in {}", folder.display()), &error);
+            }
         }
     }
     let mut daemons = match args.pid {
@@ -83,12 +86,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
             }
             found
         }
-        None => daemons(&mut pinned)?,
+        None => daemons(&mut pinned, &mut unread)?,
     };
     if args.pid.is_none() {
         for (folder, tables) in pinned {
             daemons.push(Daemon::read(None, Some(folder), &tables)?);
         }
+    }
+    if daemons.is_empty() && unread > 0 {
+        bail!("nothing can be shown: whatever may enforce here is left out, see above");
     }
     if daemons.is_empty() {
         bail!(
@@ -107,8 +113,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Every process of this program's name that has the tables.
-fn daemons(pinned: &mut Pinned) -> anyhow::Result<Vec<Daemon>> {
+/// Every process of this program's name that has the tables; counts those that cannot be read.
+fn daemons(pinned: &mut Pinned, unread: &mut usize) -> anyhow::Result<Vec<Daemon>> {
     let mut daemons = Vec::new();
     for pid in processes()? {
         match Daemon::of_process(pid, pinned) {
@@ -117,9 +123,11 @@ fn daemons(pinned: &mut Pinned) -> anyhow::Result<Vec<Daemon>> {
             // Gone meanwhile.
             Err(InspectError::Process { source, .. })
                 if source.kind() == std::io::ErrorKind::NotFound => {}
-            // Of another version, while an update is under way.
-            Err(error @ InspectError::NoMap { .. }) => left_out(&format!("process {pid}"), &error),
-            Err(error) => return Err(error.into()),
+            // Of another version, while an update is under way; somebody else's.
+            Err(error) => {
+                *unread += 1;
+                left_out(&format!("process {pid}"), &error);
+            }
         }
     }
     Ok(daemons)

@@ -68,7 +68,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 
 /// The one daemon that enforces.
 fn only_daemon() -> anyhow::Result<u32> {
-    let mut found = Vec::new();
+    let (mut found, mut unread) = (Vec::new(), None);
     for pid in processes()? {
         match Tables::all_of_process(pid) {
             Ok(tables) if tables.is_empty() => {}
@@ -76,12 +76,13 @@ fn only_daemon() -> anyhow::Result<u32> {
             // Gone meanwhile.
             Err(InspectError::Process { source, .. })
                 if source.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => unread = Some(error),
         }
     }
-    match found[..] {
-        [only] => Ok(only),
-        [] => bail!(
+    match (&found[..], unread) {
+        ([only], _) => Ok(*only),
+        ([], Some(error)) => Err(error.into()),
+        ([], None) => bail!(
             "no pinhole daemon enforces here; `pinhole serve` starts one. A guard that goes on \
              without its process cannot be traced"
         ),

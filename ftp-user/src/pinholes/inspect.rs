@@ -56,10 +56,18 @@ pub struct Row {
 /// Why a daemon's tables could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
-    /// Gone, or somebody else's.
+    /// Gone, most likely.
     #[error("cannot read {path}: {source}")]
     Process {
         /// Its descriptors.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// Somebody else's.
+    #[error("cannot read {path}, which takes root: {source}")]
+    Denied {
+        /// Descriptors of a process, or a bpffs.
         path: PathBuf,
         /// The kernel's answer.
         source: io::Error,
@@ -153,7 +161,11 @@ impl Tables {
             let guard = GuardTables::open(open)?;
             Self::new(open(map::PINHOLES)?, open(map::COUNTERS)?, Some(guard))
         };
-        pinned_layouts(bpffs)
+        let layouts = match pinned_layouts(bpffs) {
+            Ok(layouts) => layouts,
+            Err(source) => return vec![(bpffs.to_owned(), Err(unreadable(bpffs)(source)))],
+        };
+        layouts
             .into_iter()
             .map(|folder| {
                 let tables = open(&folder);
@@ -232,6 +244,14 @@ impl Tables {
                 Ok((reason.name(), values.iter().sum()))
             })
             .collect()
+    }
+}
+
+fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> InspectError {
+    let path = path.to_owned();
+    move |source| match source.kind() {
+        io::ErrorKind::PermissionDenied => InspectError::Denied { path, source },
+        _ => InspectError::Process { path, source },
     }
 }
 

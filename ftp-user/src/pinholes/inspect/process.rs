@@ -8,7 +8,7 @@ use aya::{
     programs::{ProgramInfo, loaded_programs},
 };
 
-use super::{super::proc, InspectError};
+use super::{super::proc, InspectError, unreadable};
 
 /// Every process of this program's name, whatever it does.
 ///
@@ -18,10 +18,7 @@ use super::{super::proc, InspectError};
 pub fn processes() -> Result<Vec<u32>, InspectError> {
     /// As `/proc/PID/comm` has it.
     const PROGRAM: &str = "pinhole";
-    let pids = proc::pids().map_err(|source| InspectError::Process {
-        path: "/proc".into(),
-        source,
-    })?;
+    let pids = proc::pids().map_err(unreadable(Path::new("/proc")))?;
     Ok(pids.filter(|&pid| proc::name(pid) == PROGRAM).collect())
 }
 
@@ -31,10 +28,7 @@ pub(in crate::pinholes) struct Programs(Vec<ProgramInfo>);
 impl Programs {
     pub(in crate::pinholes) fn of(pid: u32) -> Result<Self, InspectError> {
         let path = Path::new("/proc").join(pid.to_string()).join("fdinfo");
-        let descriptors = proc::fdinfo(&path).map_err(|source| InspectError::Process {
-            path: path.clone(),
-            source,
-        })?;
+        let descriptors = proc::fdinfo(&path).map_err(unreadable(&path))?;
         let held: HashSet<u32> = descriptors
             .filter(|(_, info)| !info.contains("link_id:"))
             .filter_map(|(_, info)| {

@@ -15,18 +15,19 @@ pub enum StartError {
     /// Loading needs capabilities that the process lacks.
     #[error(
         "loading eBPF programs is not permitted: this process lacks {missing}. Start it as root, \
-         or give it these capabilities. To try the server without enforcement: `--enforce off`"
+         or give it these capabilities"
     )]
     Denied {
         /// The capabilities that are missing.
         missing: String,
-        /// What was refused.
-        source: Box<ObjectError>,
+        /// The kernel's answer. What the verifier has to say beside concerns code that the missing
+        /// capability would have allowed.
+        source: io::Error,
     },
     /// The kernel is too old.
     #[error(
         "this kernel ({running}) is older than Linux {}.{}, the first with XDP for packets in \
-         several buffers, which Pinhole needs. To run without enforcement: `--enforce off`",
+         several buffers, which Pinhole needs",
         OLDEST_KERNEL.0, OLDEST_KERNEL.1
     )]
     OldKernel {
@@ -90,10 +91,10 @@ impl From<ObjectError> for StartError {
     fn from(error: ObjectError) -> Self {
         let source = Box::new(error);
         match errno_of(&*source) {
-            Some(libc::EPERM | libc::EACCES) if !missing_capabilities().is_empty() => {
+            Some(errno @ (libc::EPERM | libc::EACCES)) if !missing_capabilities().is_empty() => {
                 Self::Denied {
                     missing: missing_capabilities().join(", "),
-                    source,
+                    source: io::Error::from_raw_os_error(errno),
                 }
             }
             _ if !kernel_is_at_least(OLDEST_KERNEL.0, OLDEST_KERNEL.1) => Self::OldKernel {

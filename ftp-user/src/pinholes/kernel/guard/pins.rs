@@ -26,7 +26,7 @@ use ftp_ebpf::abi::FINGERPRINT;
 
 pub use self::error::PinsError;
 use self::folder::{
-    FOLDER, failed, hold, home, is_bpffs, leave_nothing, make, names_in, remove_folder,
+    FOLDER, failed, hold, home, is_bpffs, leave_nothing, list, make, names_in, remove_folder,
 };
 pub(super) use self::release::{release, release_all};
 use super::super::{
@@ -239,18 +239,21 @@ impl Drop for Pins {
 }
 
 /// The folders, of all network namespaces, in which there is something whole.
-pub fn pinned_layouts(bpffs: &Path) -> Vec<PathBuf> {
+///
+/// # Errors
+///
+/// They are root's.
+pub fn pinned_layouts(bpffs: &Path) -> io::Result<Vec<PathBuf>> {
     let folder = bpffs.join(FOLDER);
-    names_in(&folder)
-        .into_iter()
-        .flat_map(|home| {
-            let home = folder.join(home);
-            names_in(&home)
-                .into_iter()
-                .map(move |layout| home.join(layout))
-        })
+    let layouts = list(&folder)?.into_iter().flat_map(|home| {
+        let home = folder.join(home);
+        names_in(&home)
+            .into_iter()
+            .map(move |layout| home.join(layout))
+    });
+    Ok(layouts
         .filter(|layout| layout.join(Pins::WATCH).exists())
-        .collect()
+        .collect())
 }
 
 const LOCK: &str = "lock-";

@@ -68,13 +68,21 @@ pub(super) fn is_bpffs(path: &Path) -> bool {
     magic.is_some_and(|magic| u64::try_from(magic).is_ok_and(|magic| magic == BPF_FS_MAGIC))
 }
 
+/// What there is in a folder, if that can be read.
 pub(super) fn names_in(folder: &Path) -> Vec<String> {
-    fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .flatten()
+    list(folder).unwrap_or_default()
+}
+
+/// What there is in a folder; nothing where there is no folder.
+pub(super) fn list(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries.flatten(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    Ok(entries
         .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect()
+        .collect())
 }
 
 pub(super) fn remove_folder(folder: &Path) {

@@ -1,11 +1,11 @@
 //! What guards have left to go on is taken away. Pins are unlinked from outside: their network
 //! namespaces may be gone.
 
-use std::{fs, io, path::Path};
+use std::{fs, path::Path};
 
 use super::{
     PinsError,
-    folder::{FOLDER, failed, hold, home, leave_nothing, namespace_of},
+    folder::{FOLDER, failed, hold, home, leave_nothing, list, namespace_of},
 };
 
 /// Takes away what a guard of this network namespace has left to go on; says whether there was
@@ -32,17 +32,9 @@ pub(in super::super) fn release(bpffs: &Path, namespace: u32) -> Result<bool, Pi
 /// Guards run and none has left anything, or the bpffs refuses.
 pub(in super::super) fn release_all(bpffs: &Path) -> Result<Vec<u32>, PinsError> {
     let folder = bpffs.join(FOLDER);
-    let entries = match fs::read_dir(&folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(failed("read", &folder)(error)),
-    };
+    let homes = list(&folder).map_err(failed("read", &folder))?;
     let (mut released, mut runs) = (Vec::new(), None);
-    for entry in entries {
-        let name = entry.map_err(failed("read", &folder))?.file_name();
-        let Some(namespace) = name.to_str().and_then(namespace_of) else {
-            continue;
-        };
+    for namespace in homes.iter().filter_map(|home| namespace_of(home)) {
         match release(bpffs, namespace) {
             Ok(true) => released.push(namespace),
             // Gone meanwhile.
@@ -59,6 +51,8 @@ pub(in super::super) fn release_all(bpffs: &Path) -> Result<Vec<u32>, PinsError>
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     /// A bpffs in which guards of these namespaces have left something.
