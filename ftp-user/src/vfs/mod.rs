@@ -48,17 +48,19 @@ pub struct Tree {
 
 impl Tree {
     /// Opens the tree under `root`, which may itself be reached by links, and by directories that
-    /// only the daemon may search. With credentials, all work in it is done with them; with rules,
+    /// only the daemon or only the account's user may search. With credentials, all work in it is done with them; with rules,
     /// uploads keep to them, and where they have a quota, what is there is counted now.
     pub fn open(
         root: &Path,
         credentials: Option<Arc<Credentials>>,
         rules: Option<Arc<Rules>>,
     ) -> Result<Tree, VfsError> {
-        let opened = roots::share(resolve::root(root)?).map_err(|source| VfsError::Root {
+        let refused = |source| VfsError::Root {
             path: root.to_owned(),
             source,
-        })?;
+        };
+        let opened = open_root(root, &credentials)?.and_then(roots::share);
+        let opened = opened.map_err(refused)?;
         let tree = Tree {
             vfs: Arc::new(Vfs {
                 root: opened,
@@ -87,6 +89,31 @@ impl Tree {
         drop(worn);
         done
     }
+}
+
+/// Opens an account's root as its user, and where that one may not, as the daemon.
+///
+/// The user comes first because their home is often shut to everybody else, and to a daemon without
+/// `CAP_DAC_OVERRIDE` too; and because whatever they can rearrange on the way leads them then only
+/// where they may go by themselves. The daemon comes second, for a root behind directories of the
+/// admin's. It may go where the user may not, so it follows no links that the user may have made:
+/// one in their own home to somebody else's shut one would make that their root, and its mode is
+/// made for those who can get there. With the daemon first, whose way it is would depend on what
+/// the daemon may, and all links would be followed with its rights.
+fn open_root(
+    root: &Path,
+    credentials: &Option<Arc<Credentials>>,
+) -> Result<Result<OwnedFd, Errno>, VfsError> {
+    let Some(credentials) = credentials.as_ref().filter(|worn| worn.owner.is_some()) else {
+        return Ok(resolve::root(root));
+    };
+    let worn = credentials.wear().map_err(VfsError::Credentials)?;
+    let opened = resolve::root(root);
+    drop(worn);
+    Ok(match opened {
+        Err(Errno::ACCESS) => resolve::root_by_own_links(root),
+        opened => opened,
+    })
 }
 
 /// Puts an account's credentials on this thread, if it has any.

@@ -1,11 +1,14 @@
 //! The only calls that turn a client's path into a descriptor, all of them `openat2` beneath the
 //! root. Everything else in `vfs` works on what they return.
 
+use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstat, openat, openat2, readlinkat};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
 use super::error::VfsError;
 use super::path::VirtualPath;
@@ -17,16 +20,64 @@ const CONFINED: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGI
 /// openat2(2): EAGAIN when a ".." in a link raced with a rename; "callers may retry".
 const TRIES: usize = 64;
 
+/// As many links are followed on the way to a root as the kernel would (MAXSYMLINKS in
+/// include/linux/namei.h).
+const MOST_LINKS: usize = 40;
+
 /// Files and directories are made as open as the process's umask allows.
 pub(super) const NEW_FILE: Mode = Mode::from_bits_retain(0o666);
 pub(super) const NEW_DIRECTORY: Mode = Mode::from_bits_retain(0o777);
 
+/// Of a root and of what lies on the way to it.
+const ROOT: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
 /// Opens the directory at `path`, which the admin names and which may be reached by any links.
-pub(super) fn root(path: &Path) -> Result<OwnedFd, VfsError> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(CWD, path, flags, Mode::empty()).map_err(|source| VfsError::Root {
-        path: path.to_owned(),
-        source,
+pub(super) fn root(path: &Path) -> Result<OwnedFd, Errno> {
+    openat(CWD, path, ROOT, Mode::empty())
+}
+
+/// The same, but by no links except those that root or the daemon's own user made (EACCES).
+pub(super) fn root_by_own_links(path: &Path) -> Result<OwnedFd, Errno> {
+    let mut here = root(start(path))?;
+    let mut ahead: Vec<OsString> = names_backwards(path).collect();
+    let mut links = 0;
+    while let Some(name) = ahead.pop() {
+        let no_links = ResolveFlags::NO_SYMLINKS;
+        match openat2(&here, &name, ROOT, Mode::empty(), no_links) {
+            Ok(next) => here = next,
+            Err(Errno::LOOP) => {
+                let this = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                // Owner and target of one and the same link, whatever becomes of its name.
+                let link = openat(&here, &name, this, Mode::empty())?;
+                let owner = fstat(&link)?.st_uid;
+                if owner != 0 && owner != geteuid().as_raw() {
+                    return Err(Errno::ACCESS);
+                }
+                links += 1;
+                if links > MOST_LINKS {
+                    return Err(Errno::LOOP);
+                }
+                let target = readlinkat(&link, c"", Vec::new())?.into_bytes();
+                let target = PathBuf::from(OsString::from_vec(target));
+                if target.is_absolute() {
+                    here = root(start(&target))?;
+                }
+                ahead.extend(names_backwards(&target));
+            }
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(here)
+}
+
+fn start(path: &Path) -> &'static Path {
+    Path::new(if path.is_absolute() { "/" } else { "." })
+}
+
+fn names_backwards(path: &Path) -> impl Iterator<Item = OsString> {
+    path.components().rev().filter_map(|part| match part {
+        Component::Normal(_) | Component::ParentDir => Some(part.as_os_str().to_owned()),
+        Component::Prefix(_) | Component::RootDir | Component::CurDir => None,
     })
 }
 

@@ -2,6 +2,7 @@
 
 mod confinement;
 mod listing;
+mod roots;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
