@@ -11,7 +11,7 @@ use super::system::System;
 use super::threads::Threads;
 use super::users::is_anonymous;
 use super::{Account, AuthError, Hash, Password, UsersFile};
-use crate::config::Config;
+use crate::config::{Config, Problem};
 
 /// All accounts, as they were when they were loaded. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -22,7 +22,9 @@ pub struct Accounts {
 #[derive(Debug)]
 struct Inner {
     anonymous: Option<Arc<Account>>,
-    users: HashMap<Vec<u8>, (Hash, Arc<Account>)>,
+    users: HashMap<Vec<u8>, Known>,
+    /// Users who cannot be as they are wanted, but for those who are disabled.
+    unusable: Vec<Problem>,
     /// The host's own, behind those of the users file.
     system: Option<System>,
     /// Verified in place of a user that is not there, so that both take the same time.
@@ -30,6 +32,20 @@ struct Inner {
     /// What a refusal takes at least.
     refusal: Duration,
 }
+
+/// A user of the users file.
+#[derive(Debug, Clone)]
+struct Known {
+    hash: Hash,
+    /// `None`: it cannot be as it is wanted, and nobody gets in.
+    account: Option<Arc<Account>>,
+}
+
+/// Why somebody is not let in who is nobody, or says a wrong password.
+const WRONG: &str = "no such user, or a wrong password";
+
+/// The same for one who is right.
+const UNUSABLE: &str = "the account cannot be used: `pinhole check` says why";
 
 /// A hash takes a core and 19 MiB for some 20 ms. More at once than there are cores finish no sooner.
 static HASHING: LazyLock<Threads> = LazyLock::new(|| {
@@ -42,17 +58,33 @@ static HASHING: LazyLock<Threads> = LazyLock::new(|| {
 const REFUSAL_WITH_PAM: Duration = Duration::from_millis(300);
 
 impl Accounts {
-    /// The anonymous account, if the configuration has one, and all of its users file.
+    /// The anonymous account, if the configuration has one, and all of its users file. A user of that
+    /// file who cannot be as it is wanted, because their host's user is gone for instance, concerns
+    /// nobody else: nobody gets in as them, and [`Accounts::unusable`] tells.
     pub fn load(config: &Config) -> Result<Accounts, AuthError> {
         let anonymous = config.anonymous.as_ref();
         let anonymous = anonymous
             .map(|anonymous| Account::anonymous(anonymous, config).map(Arc::new))
             .transpose()?;
         let mut users = HashMap::new();
+        let mut unusable = Vec::new();
         if let Some(path) = &config.users {
-            for user in UsersFile::new(path).load()?.iter() {
-                let account = Arc::new(Account::of_user(user, config)?);
-                users.insert(user.name.clone().into_bytes(), (user.hash.clone(), account));
+            let file = UsersFile::new(path).read()?;
+            for placed in file.iter() {
+                let user = placed.get_ref();
+                let account = match Account::of_user(user, config) {
+                    Ok(account) => Some(Arc::new(account)),
+                    Err(problem) => {
+                        if !user.disabled {
+                            let name = &user.name;
+                            let message = format!("{name} will not get in: {problem}");
+                            unusable.push(file.problem(placed, message));
+                        }
+                        None
+                    }
+                };
+                let hash = user.hash.clone();
+                users.insert(user.name.clone().into_bytes(), Known { hash, account });
             }
         }
         let system = System::load(config)?;
@@ -60,6 +92,7 @@ impl Accounts {
             inner: Arc::new(Inner {
                 anonymous,
                 users,
+                unusable,
                 refusal: match system {
                     Some(_) => REFUSAL_WITH_PAM,
                     None => Duration::ZERO,
@@ -92,18 +125,22 @@ impl Accounts {
         is_anonymous(name)
     }
 
-    /// All users with a password, in no order.
+    /// All users with a password that can be used, in no order.
     pub fn users(&self) -> impl Iterator<Item = &Account> {
-        self.inner
-            .users
-            .values()
-            .map(|(_, account)| account.as_ref())
+        let users = self.inner.users.values();
+        users.filter_map(|known| known.account.as_deref())
+    }
+
+    /// Those that cannot, with their places; of those who are disabled anyway, nothing is said.
+    pub fn unusable(&self) -> &[Problem] {
+        &self.inner.unusable
     }
 
     /// Takes each account's user on once, so that what is in the way shows at the start.
     pub fn try_on(&self) -> Result<(), AuthError> {
         let anonymous = self.inner.anonymous.as_deref();
-        for account in anonymous.into_iter().chain(self.users()) {
+        let enabled = self.users().filter(|user| !user.disabled);
+        for account in anonymous.into_iter().chain(enabled) {
             if let Some(credentials) = &account.credentials {
                 let tried = credentials.try_on();
                 tried.map_err(|source| AuthError::Credentials {
@@ -128,33 +165,39 @@ impl Accounts {
     ) -> Result<Arc<Account>, &'static str> {
         let begun = Instant::now();
         let verified = self.verify(name, password, client).await;
-        let admitted = match verified {
-            None => Err("no such user, or a wrong password"),
-            Some(account) => match account.objection(client, protected) {
-                None => Ok(account),
-                Some(reason) => Err(reason),
-            },
-        };
+        let admitted = verified.and_then(|account| match account.objection(client, protected) {
+            None => Ok(account),
+            Some(reason) => Err(reason),
+        });
         if admitted.is_err() {
             tokio::time::sleep_until(begun + self.inner.refusal).await;
         }
         admitted
     }
 
-    /// The account whose password it is. Of users of the host, PAM learns that they come from `client`.
+    /// The account whose password it is, else why nobody is let in. Of users of the host, PAM learns that they come from `client`.
     async fn verify(
         &self,
         name: &[u8],
         password: Password,
         client: IpAddr,
-    ) -> Option<Arc<Account>> {
-        let (hash, account) = match (self.inner.users.get(name), &self.inner.system) {
-            (Some((hash, account)), _) => (hash.clone(), Some(Arc::clone(account))),
-            (None, Some(system)) => return system.verify(name, password, client).await,
-            (None, None) => (self.inner.nobody.clone(), None),
+    ) -> Result<Arc<Account>, &'static str> {
+        let known = match (self.inner.users.get(name), &self.inner.system) {
+            (Some(known), _) => Some(known),
+            (None, Some(system)) => {
+                let verified = system.verify(name, password, client).await;
+                return verified.ok_or(WRONG);
+            }
+            (None, None) => None,
         };
-        let right = HASHING.run(move || hash.verify(&password)).await?;
-        account.filter(|_| right)
+        let hash = known
+            .map_or(&self.inner.nobody, |known| &known.hash)
+            .clone();
+        let right = HASHING.run(move || hash.verify(&password)).await;
+        match known.filter(|_| right == Some(true)) {
+            None => Err(WRONG),
+            Some(Known { account, .. }) => account.clone().ok_or(UNUSABLE),
+        }
     }
 }
 
@@ -251,12 +294,11 @@ mod tests {
         let mut accounts = accounts();
         let inner = Arc::get_mut(&mut accounts.inner).unwrap();
         inner.refusal = Duration::from_secs(1);
-        let (hash, alice) = inner.users[&b"alice"[..]].clone();
-        let mut closed = Account::clone(&alice);
-        closed.disabled = true;
-        inner
-            .users
-            .insert(b"closed".to_vec(), (hash, closed.into()));
+        let mut closed = inner.users[&b"alice"[..]].clone();
+        let mut account = Account::clone(closed.account.as_ref().unwrap());
+        account.disabled = true;
+        closed.account = Some(account.into());
+        inner.users.insert(b"closed".to_vec(), closed);
         for (name, word) in [("alice", "wrong"), ("bob", "secret"), ("closed", "secret")] {
             let start = Instant::now();
             let refused = accounts
@@ -268,6 +310,66 @@ mod tests {
         let start = Instant::now();
         let alice = accounts.admit(b"alice", password("secret"), HOME, false);
         assert!(alice.await.is_ok() && start.elapsed() < Duration::from_secs(1));
+    }
+
+    #[tokio::test]
+    async fn one_who_cannot_be_used_keeps_nobody_else_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("users.toml");
+        let hash = Hash::new(&password("secret")).unwrap();
+        let user = |name: &str| User::new(name, hash.clone(), "/srv");
+        let gone = Some("no such user".parse().unwrap());
+        let file = UsersFile::new(&path);
+        for user in [
+            user("alice"),
+            User {
+                uid: gone.clone(),
+                ..user("gone")
+            },
+            User {
+                uid: gone,
+                disabled: true,
+                ..user("away")
+            },
+            User {
+                passive_ports: Some("1-5".parse().unwrap()),
+                ..user("beyond")
+            },
+            User {
+                uid: Some("root".parse().unwrap()),
+                ..user("mighty")
+            },
+        ] {
+            file.add(user).unwrap();
+        }
+        let users = Some(path.clone());
+        let accounts = Accounts::load(&Config {
+            users,
+            ..Config::default()
+        })
+        .unwrap();
+        let said: Vec<String> = accounts.unusable().iter().map(Problem::to_string).collect();
+        let shown = path.display();
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert!(
+            said[0].starts_with(&format!(
+                "{shown}:10:1: gone will not get in: this host has no"
+            )),
+            "{said:?}"
+        );
+        assert!(said[1].contains("beyond will not get in: its port 1 is not"));
+        assert!(said[2].contains("mighty will not get in: uid 0 passes over"));
+        let names: Vec<&str> = accounts.users().map(|user| user.name.as_str()).collect();
+        assert_eq!(names, ["alice"]);
+        let admit = async |name: &str, word| {
+            let admitted = accounts.admit(name.as_bytes(), password(word), HOME, false);
+            admitted.await.map(drop)
+        };
+        assert_eq!(admit("alice", "secret").await, Ok(()));
+        for name in ["gone", "away", "beyond", "mighty"] {
+            assert_eq!(admit(name, "secret").await, Err(UNUSABLE));
+            assert_eq!(admit(name, "wrong").await, Err(WRONG));
+        }
     }
 
     #[test]

@@ -13,11 +13,13 @@ mod users;
 
 pub use crate::config::Rights;
 pub use account::Account;
+pub(crate) use account::within;
 pub use accounts::Accounts;
 pub use failures::{Attempt, Failures, TooManyFailures};
 pub use hash::Hash;
+pub(crate) use owner::look_up;
 pub use password::Password;
-pub use users::{User, Users, UsersFile};
+pub use users::{ReadUsers, User, Users, UsersFile};
 
 use std::io;
 use std::path::PathBuf;

@@ -9,6 +9,11 @@ use rustix::process::{Gid, Uid};
 use crate::config::Principal;
 use crate::vfs::Owner;
 
+/// Says what this host does not know of `uid` and `gid`, or why nobody's files can be used with them.
+pub(crate) fn look_up(uid: Option<&Principal>, gid: Option<&Principal>) -> Result<(), String> {
+    owner(uid, gid).map(drop)
+}
+
 /// The user `uid` of the host with its groups, and with `gid` as its group if that is given.
 /// `None` where neither is given. An error is a sentence for the admin.
 pub(super) fn owner(

@@ -2,6 +2,7 @@
 
 mod file;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -91,46 +92,81 @@ fn all() -> Rights {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Users(Vec<User>);
 
+/// A users file as it was read: its users, and the text to point into.
+#[derive(Debug)]
+pub struct ReadUsers {
+    path: PathBuf,
+    text: String,
+    users: Vec<Spanned<User>>,
+}
+
+impl ReadUsers {
+    /// Takes `text` as that of the users file `path`.
+    pub fn parse(path: &Path, text: String) -> Result<ReadUsers, AuthError> {
+        let users = read(path, &text)?;
+        let path = path.to_owned();
+        Ok(ReadUsers { path, text, users })
+    }
+
+    /// All users.
+    pub fn iter(&self) -> impl Iterator<Item = &Spanned<User>> {
+        self.users.iter()
+    }
+
+    /// What is wrong with one of them, where it stands.
+    pub fn problem(&self, user: &Spanned<User>, message: String) -> Problem {
+        Problem::at(&self.path, &self.text, user.span().start, message)
+    }
+
+    /// Without the places.
+    pub fn into_users(self) -> Users {
+        Users(self.users.into_iter().map(Spanned::into_inner).collect())
+    }
+}
+
+/// The users of a users file's text, none of whom could not be one.
+fn read(path: &Path, text: &str) -> Result<Vec<Spanned<User>>, AuthError> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Document {
+        #[serde(default)]
+        user: Vec<Spanned<User>>,
+    }
+
+    let document: Document = toml::from_str(text)
+        .map_err(|error| AuthError::Invalid(vec![Problem::from_toml(path, text, &error)]))?;
+    let mut problems = Vec::new();
+    let mut names = HashSet::new();
+    for spanned in &document.user {
+        let (at, user) = (spanned.span().start, spanned.get_ref());
+        let mut wrong = |message: String| problems.push(Problem::at(path, text, at, message));
+        if let Err(error) = check_name(&user.name) {
+            wrong(error.to_string());
+        }
+        if !names.insert(&user.name) {
+            wrong(format!(
+                "there is a user \"{}\" further up already",
+                user.name
+            ));
+        }
+        if !user.root.is_absolute() {
+            wrong(format!(
+                "the root of \"{}\" must be an absolute path such as \"/srv/{}\"",
+                user.name, user.name
+            ));
+        }
+    }
+    if problems.is_empty() {
+        Ok(document.user)
+    } else {
+        Err(AuthError::Invalid(problems))
+    }
+}
+
 impl Users {
     /// Reads the text of the users file `path`.
     pub fn parse(path: &Path, text: &str) -> Result<Users, AuthError> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Document {
-            #[serde(default)]
-            user: Vec<Spanned<User>>,
-        }
-
-        let document: Document = toml::from_str(text)
-            .map_err(|error| AuthError::Invalid(vec![Problem::from_toml(path, text, &error)]))?;
-        let mut problems = Vec::new();
-        let mut users: Vec<User> = Vec::new();
-        for user in document.user {
-            let at = user.span().start;
-            let user = user.into_inner();
-            let mut wrong = |message: String| problems.push(Problem::at(path, text, at, message));
-            if let Err(error) = check_name(&user.name) {
-                wrong(error.to_string());
-            }
-            if users.iter().any(|other| other.name == user.name) {
-                wrong(format!(
-                    "there is a user \"{}\" further up already",
-                    user.name
-                ));
-            }
-            if !user.root.is_absolute() {
-                wrong(format!(
-                    "the root of \"{}\" must be an absolute path such as \"/srv/{}\"",
-                    user.name, user.name
-                ));
-            }
-            users.push(user);
-        }
-        if problems.is_empty() {
-            Ok(Users(users))
-        } else {
-            Err(AuthError::Invalid(problems))
-        }
+        ReadUsers::parse(path, text.to_owned()).map(ReadUsers::into_users)
     }
 
     /// All users.

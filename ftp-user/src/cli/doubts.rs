@@ -20,15 +20,17 @@ pub(super) fn doubts(config: &Config, accounts: &Accounts, tls: Option<&Tls>) ->
     if accounts.is_empty() && !only_guard {
         doubts.push(GenerationError::Nobody.to_string());
     }
-    for user in accounts.users() {
+    doubts.extend(accounts.unusable().iter().map(ToString::to_string));
+    // Who is disabled does not get in anyway.
+    let enabled = || accounts.users().filter(|user| !user.disabled);
+    for user in enabled() {
         if let Err(error) = user.tree(None) {
             doubts.push(format!("{} will not get in: {error}", user.name));
         }
     }
     if config.tls.is_none() {
         let required = |wanted| wanted == Some(Use::Require);
-        let users = accounts.users();
-        for user in users.filter(|user| required(user.tls) || required(user.tls_data)) {
+        for user in enabled().filter(|user| required(user.tls) || required(user.tls_data)) {
             let name = &user.name;
             doubts.push(format!(
                 "{name} requires TLS, and there is no [tls]: nothing will work"

@@ -10,6 +10,7 @@ use clap::Subcommand;
 
 use super::prompt;
 use crate::auth::{Hash, Password, User, Users, UsersFile};
+use crate::config::{Config, PortSet};
 use settings::{Settings, summary};
 
 #[derive(Debug, clap::Args)]
@@ -30,7 +31,8 @@ pub(super) struct Args {
 
 const EXAMPLES: &str = "\
 Passwords are asked for on the terminal, or read from the first line of stdin; they are never arguments,
-which every process on the host can see. A running server reads the file when it is started again.
+which every process on the host can see. A running server reads the file when it is told to, by SIGHUP
+(`systemctl reload pinhole`), or started again.
 
 Examples:
   pinhole user add alice --root /srv/alice
@@ -99,6 +101,7 @@ fn act(
             settings,
         } => {
             file.must_not_have(name)?;
+            settings.can_be(None, passive_ports(&args.file).as_ref())?;
             let root = existing_root(root)?;
             let mut user = User::new(name, Hash::new(&password()?)?, root);
             settings.apply(&mut user);
@@ -111,6 +114,8 @@ fn act(
             root,
             settings,
         } => {
+            let before = file.get(name)?;
+            settings.can_be(Some(&before), passive_ports(&args.file).as_ref())?;
             let root = root.as_deref().map(existing_root).transpose()?;
             file.change(name, |user| {
                 if let Some(root) = root {
@@ -121,7 +126,7 @@ fn act(
             writeln!(out, "changed {name} in {shown}")?;
         }
         Action::Passwd { name } => {
-            file.must_have(name)?;
+            file.get(name)?;
             file.set_password(name, &password()?)?;
             writeln!(out, "changed the password of {name} in {shown}")?;
         }
@@ -147,6 +152,15 @@ fn existing_root(root: &Path) -> anyhow::Result<PathBuf> {
         bail!("the root {shown} is not a directory: make it first (mkdir -p {shown})");
     }
     Ok(root)
+}
+
+/// `passive.ports` of the configuration beside the users file, if that is the one that names it. What
+/// is wrong with it is `pinhole check`'s.
+fn passive_ports(users: &Path) -> Option<PortSet> {
+    let path = users.parent()?.join("pinhole.toml");
+    let config = Config::parse(&path, &std::fs::read_to_string(&path).ok()?).ok()?;
+    let same = std::fs::canonicalize(config.users?).ok()? == std::fs::canonicalize(users).ok()?;
+    same.then_some(config.passive.ports)
 }
 
 fn as_json(users: &Users) -> serde_json::Result<serde_json::Value> {

@@ -10,7 +10,7 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
 use super::super::{AuthError, Hash, Password};
-use super::{User, Users, check_name};
+use super::{ReadUsers, User, Users, check_name};
 use crate::config::{Unreadable, read_text};
 
 /// What a rewritten file keeps of the old one's mode: hashes are not for everybody.
@@ -30,11 +30,16 @@ impl UsersFile {
 
     /// Reads all users.
     pub fn load(&self) -> Result<Users, AuthError> {
+        self.read().map(ReadUsers::into_users)
+    }
+
+    /// The same, so that one can point at where each stands.
+    pub fn read(&self) -> Result<ReadUsers, AuthError> {
         let text = read_text(&self.path).map_err(|unreadable| match unreadable {
             Unreadable::Io(source) => self.failed("read", source),
             Unreadable::Text(problem) => AuthError::Invalid(vec![problem]),
         })?;
-        Users::parse(&self.path, &text)
+        ReadUsers::parse(&self.path, text)
     }
 
     /// Adds a user, making the file and its folder if need be.
@@ -59,10 +64,12 @@ impl UsersFile {
         self.edit(|users| self.known(name, users.remove(name)))
     }
 
-    /// Says that there is no user `name`, before anybody is asked for a password in vain.
-    pub fn must_have(&self, name: &str) -> Result<(), AuthError> {
+    /// The user `name` as it is now; that there is none is said before anybody is asked for a
+    /// password in vain.
+    pub fn get(&self, name: &str) -> Result<User, AuthError> {
         let users = self.load()?;
-        self.known(name, users.iter().any(|user| user.name == name))
+        let found = users.iter().find(|user| user.name == name);
+        found.cloned().ok_or_else(|| self.unknown(name))
     }
 
     /// Says that `name` is taken or not possible, before anybody is asked for a password in vain.
@@ -76,10 +83,14 @@ impl UsersFile {
     }
 
     fn known(&self, name: &str, known: bool) -> Result<(), AuthError> {
-        known.then_some(()).ok_or_else(|| AuthError::Unknown {
+        known.then_some(()).ok_or_else(|| self.unknown(name))
+    }
+
+    fn unknown(&self, name: &str) -> AuthError {
+        AuthError::Unknown {
             name: name.to_owned(),
             path: self.path.clone(),
-        })
+        }
     }
 
     /// Reads, changes and rewrites the file while nobody else does.

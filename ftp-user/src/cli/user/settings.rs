@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::auth::{Rights, User};
+use crate::auth::{Rights, User, look_up, within};
 use crate::config::{AccountLimits, Bytes, Network, PortSet, Principal, Umask, Use};
 
 /// What flags change. Whatever is not given stays as it is.
@@ -28,7 +28,8 @@ pub(super) struct Settings {
     /// Where the user may log in from: networks with commas between them
     #[arg(long, value_name = "NETWORKS|none")]
     allow: Option<List<Network>>,
-    /// Which of passive.ports the user gets, such as 30000-30099
+    /// Which of passive.ports the user gets, such as 30000-30099 (looked up in the pinhole.toml beside
+    /// the users file)
     #[arg(long, value_name = "PORTS|none")]
     passive_ports: Option<Change<PortSet>>,
     /// Hosts that PORT and EPRT may lead to beside the client itself (FXP): networks with commas
@@ -114,6 +115,24 @@ impl<T: FromStr<Err = String>> FromStr for List<T> {
 }
 
 impl Settings {
+    /// Refuses what no account could be used with, on this host and with `all` the passive ports there
+    /// are, if that is known. The user had `before`.
+    pub(super) fn can_be(
+        &self,
+        before: Option<&User>,
+        all: Option<&PortSet>,
+    ) -> anyhow::Result<()> {
+        if self.uid.is_some() || self.gid.is_some() {
+            let uid = after(&self.uid, before.and_then(|user| user.uid.as_ref()));
+            let gid = after(&self.gid, before.and_then(|user| user.gid.as_ref()));
+            look_up(uid, gid).map_err(anyhow::Error::msg)?;
+        }
+        if let (Some(Change::Set(ports)), Some(all)) = (&self.passive_ports, all) {
+            within(ports, all).map_err(anyhow::Error::msg)?;
+        }
+        Ok(())
+    }
+
     /// Puts the flags into a user's settings.
     pub(super) fn apply(&self, user: &mut User) {
         if let Some(rights) = self.rights {
@@ -147,6 +166,15 @@ impl Settings {
         set(&self.file_size, &mut limits.file_size);
         set(&self.quota_bytes, &mut limits.quota_bytes);
         set(&self.quota_files, &mut limits.quota_files);
+    }
+}
+
+/// What a setting is once it is changed.
+fn after<'a, T>(change: &'a Option<Change<T>>, before: Option<&'a T>) -> Option<&'a T> {
+    match change {
+        None => before,
+        Some(Change::Clear) => None,
+        Some(Change::Set(value)) => Some(value),
     }
 }
 

@@ -123,5 +123,18 @@ fn what_cannot_be_done_says_why() {
     assert!(said("set a --umask 888", "").contains("octal"));
     assert!(said("set a --rights fly", "").contains("unknown right"));
     assert!(said("set a --quota-bytes much", "").contains("amount of bytes"));
+    assert!(said("add b --root DIR --uid gone", "x").contains("no user \"gone\""));
+    assert!(said("add b --root DIR --uid gone --disable", "x").contains("no user \"gone\""));
+    assert!(said("set a --uid daemon --gid gone", "").contains("no group"));
+    assert!(said("set a --uid root", "").contains("passes over"));
+    assert!(said("set a --gid daemon", "").contains("needs a uid"));
+    // Of a configuration that names another file, or none, nothing is known.
+    let config = dir.path().join("pinhole.toml");
+    std::fs::write(&config, "").unwrap();
+    user(&dir, "set a --passive-ports 1-5", "").unwrap();
+    std::fs::write(&config, "users = \"users.toml\"\n").unwrap();
+    assert!(said("set a --passive-ports 1-5", "").contains("not among passive.ports"));
+    // What is not changed is not looked at: one whose user is gone can be disabled.
+    user(&dir, "set a --disable --passive-ports none", "").unwrap();
     assert!(said("add b secret --root DIR", "x").contains("unexpected argument"));
 }
