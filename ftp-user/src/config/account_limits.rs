@@ -7,13 +7,18 @@ use std::num::NonZeroU64;
 use serde::{Deserialize, Serialize};
 
 use super::Bytes;
+use super::quotes::count;
 
 /// Limits of an account: what is missing is not limited, and neither is what is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AccountLimits {
     /// Sessions at one time.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "count",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub sessions: Option<u64>,
     /// Bytes per second from clients, all sessions of the account together.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,7 +39,11 @@ pub struct AccountLimits {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quota_bytes: Option<Bytes>,
     /// Files, directories and links beneath the account's root.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "count",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub quota_files: Option<u64>,
 }
 

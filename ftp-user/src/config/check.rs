@@ -18,6 +18,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::file::{File, Given};
+use super::quotes::{Number, Time};
 use super::values::{duration, greeting, listened_passive_port};
 use super::{Anonymous, Config, ConfigError, Problem};
 
@@ -102,12 +103,12 @@ impl Check<'_> {
     /// Reads a value from text. Says whether there was one and it was good.
     fn text<T>(
         &mut self,
-        given: Given<String>,
+        given: Given<impl AsRef<str>>,
         into: &mut T,
         read: impl FnOnce(&str) -> Result<T, String>,
     ) -> bool {
         let Some(given) = given else { return false };
-        match read(given.get_ref()) {
+        match read(given.get_ref().as_ref()) {
             Ok(value) => {
                 *into = value;
                 true
@@ -119,20 +120,20 @@ impl Check<'_> {
         }
     }
 
-    fn duration(&mut self, given: Given<String>, into: &mut Duration, least_ms: u64) {
+    fn duration(&mut self, given: Given<Time>, into: &mut Duration, least_ms: u64) {
         let least = Duration::from_millis(least_ms);
         self.text(given, into, |text| duration(text, least));
     }
 
     fn number<T: TryFrom<i64>>(
         &mut self,
-        given: Given<i64>,
+        given: Given<Number>,
         into: &mut T,
         allowed: RangeInclusive<i64>,
         what: impl Display,
     ) {
         let Some(given) = given else { return };
-        let number = *given.get_ref();
+        let Number(number) = *given.get_ref();
         match T::try_from(number) {
             Ok(value) if allowed.contains(&number) => *into = value,
             _ => {

@@ -15,6 +15,8 @@ use super::{
     Unresolved, Uploads, Use,
 };
 
+use super::quotes::{Number, Ports, Time};
+
 /// A value that may be missing, with its place.
 pub(super) type Given<T> = Option<Spanned<T>>;
 
@@ -53,7 +55,7 @@ pub(super) struct File {
 #[serde(deny_unknown_fields)]
 pub(super) struct Pam {
     pub(super) service: Given<String>,
-    pub(super) min_uid: Given<i64>,
+    pub(super) min_uid: Given<Number>,
     pub(super) rights: Option<Rights>,
 }
 
@@ -103,12 +105,12 @@ pub(super) struct Host {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Passive {
-    pub(super) ports: Given<String>,
+    pub(super) ports: Given<Ports>,
     pub(super) address: Given<String>,
     #[serde(default)]
     pub(super) addresses: BTreeMap<Spanned<String>, Spanned<String>>,
-    pub(super) connect_timeout: Given<String>,
-    pub(super) port_timeout: Given<String>,
+    pub(super) connect_timeout: Given<Time>,
+    pub(super) port_timeout: Given<Time>,
 }
 
 #[derive(Default, Deserialize)]
@@ -124,7 +126,7 @@ pub(super) struct Active {
     pub(super) enabled: Option<bool>,
     pub(super) from_port_20: Option<bool>,
     pub(super) default_port: Option<bool>,
-    pub(super) connect_timeout: Given<String>,
+    pub(super) connect_timeout: Given<Time>,
 }
 
 #[derive(Default, Deserialize)]
@@ -133,18 +135,18 @@ pub(super) struct Enforce {
     pub(super) enabled: Option<bool>,
     pub(super) interfaces: Given<Interfaces>,
     pub(super) attach: Option<Attach>,
-    pub(super) mark: Given<i64>,
-    pub(super) client_prefix_v4: Given<i64>,
-    pub(super) client_prefix_v6: Given<i64>,
+    pub(super) mark: Given<Number>,
+    pub(super) client_prefix_v4: Given<Number>,
+    pub(super) client_prefix_v6: Given<Number>,
     pub(super) stray: Option<Stray>,
-    pub(super) max_pinholes: Given<i64>,
+    pub(super) max_pinholes: Given<Number>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Guard {
-    pub(super) control_ports: Given<String>,
-    pub(super) ports: Given<String>,
+    pub(super) control_ports: Given<Ports>,
+    pub(super) ports: Given<Ports>,
     pub(super) interfaces: Given<Interfaces>,
     pub(super) attach: Option<Attach>,
     pub(super) dry_run: Option<bool>,
@@ -157,22 +159,22 @@ pub(super) struct Guard {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Timeouts {
-    pub(super) idle: Given<String>,
-    pub(super) login: Given<String>,
-    pub(super) stall: Given<String>,
-    pub(super) drain: Given<String>,
-    pub(super) restart: Given<String>,
-    pub(super) takeover: Given<String>,
+    pub(super) idle: Given<Time>,
+    pub(super) login: Given<Time>,
+    pub(super) stall: Given<Time>,
+    pub(super) drain: Given<Time>,
+    pub(super) restart: Given<Time>,
+    pub(super) takeover: Given<Time>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Limits {
-    pub(super) sessions: Given<i64>,
-    pub(super) sessions_per_address: Given<i64>,
-    pub(super) login_failures: Given<i64>,
-    pub(super) recursive_entries: Given<i64>,
-    pub(super) recursive_depth: Given<i64>,
+    pub(super) sessions: Given<Number>,
+    pub(super) sessions_per_address: Given<Number>,
+    pub(super) login_failures: Given<Number>,
+    pub(super) recursive_entries: Given<Number>,
+    pub(super) recursive_depth: Given<Number>,
     #[serde(default)]
     pub(super) account: AccountLimits,
 }

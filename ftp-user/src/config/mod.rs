@@ -17,6 +17,7 @@ mod ports;
 mod principal;
 mod problem;
 mod public;
+mod quotes;
 mod rights;
 mod shown;
 mod tls;

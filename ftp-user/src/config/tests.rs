@@ -46,7 +46,10 @@ fn points_at_broken_toml_and_wrong_types() {
     assert!(problem("listen = [\"[::]:21\"\ngreeting = 1").starts_with("2:"));
     assert!(problem("greeting = 1").starts_with("1:12: invalid type: integer `1`"));
     assert!(problem("a\n[b").lines().count() == 1);
-    assert!(problem("[passive]\nconnect_timeout = 30").starts_with("2:19: invalid type: integer"));
+    assert!(
+        problem("[passive]\nconnect_timeout = 30")
+            .starts_with("2:19: 30 is not a duration in quotes")
+    );
     assert!(problem("[enforce]\nenabled = \"yes\"").starts_with("2:11: invalid type"));
     assert!(problem("[enforce]\nenabled = true\nenabled = true").starts_with("3:1: duplicate key"));
 }
@@ -88,6 +91,31 @@ fn values_that_cannot_be_done_are_named_with_what_can() {
             "1:12: the greeting is one line",
         ),
         ("[passive]\nports = \"\"", "2:9: ports: no port is left"),
+        (
+            "[passive]\nports = 30000",
+            "2:9: 30000 is not ports in quotes such as \"30000-50000\": write \"30000\"",
+        ),
+        (
+            "[timeouts]\nidle = 300",
+            "2:8: 300 is not a duration in quotes such as \"30s\": write \"300s\"",
+        ),
+        (
+            "[timeouts]\nidle = true",
+            "2:8: invalid type: boolean `true`, expected a duration in quotes",
+        ),
+        (
+            "[limits]\nsessions = \"many\"",
+            "2:12: \"many\" is not a number: write one without quotes, such as 100",
+        ),
+        (
+            "[limits]\nsessions = \"7\"",
+            "2:12: \"7\" is a number in quotes: write 7",
+        ),
+        (
+            "[limits.account]\nsessions = \"7\"",
+            "2:12: \"7\" is a number in quotes: write 7",
+        ),
+        ("[limits.account]\nquota_files = -1", "2:15: -1 is negative"),
         (
             "[guard]\nports = \"20-30\"",
             "2:9: port 21 is one of the control ports",

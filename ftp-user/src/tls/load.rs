@@ -36,7 +36,7 @@ pub enum TlsError {
         path: PathBuf,
     },
     /// Certificate and key are not a pair, or of a kind that is not served.
-    #[error("certificate {} with key {}: {source}", .certificate.display(), .key.display())]
+    #[error("certificate {} with key {}: {}", .certificate.display(), .key.display(), why(.source))]
     Pair {
         /// The certificate's file.
         certificate: PathBuf,
@@ -61,6 +61,19 @@ fn hint(error: &pem::Error) -> &'static str {
             "; the key has to be PEM without a password (-----BEGIN PRIVATE KEY-----)"
         }
         _ => "",
+    }
+}
+
+/// rustls says of every key that is not to its taste that it could not be parsed.
+fn why(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::General(said) if said.contains("private key") => {
+            "the key cannot be served with: an RSA key must have 2048 to 4096 bits (`openssl rsa -in \
+             FILE -noout -text` tells how many), an ECDSA key the curve P-256 or P-384; Ed25519 is good \
+             as well"
+                .to_owned()
+        }
+        error => error.to_string(),
     }
 }
 
