@@ -70,28 +70,7 @@ impl Generation {
         xferlog: Arc<Xferlog>,
         hosts: Arc<Hosts>,
     ) -> Result<Generation, GenerationError> {
-        let accounts = Accounts::load(&config)?;
-        let tls = config.tls.as_ref();
-        let tls = tls.map(|tls| Tls::load(tls, &config.hosts)).transpose()?;
-        if let Some(anonymous) = accounts.anonymous() {
-            anonymous.tree(None).map_err(GenerationError::Anonymous)?;
-            for host in &config.hosts {
-                if let Some(root) = &host.anonymous_root {
-                    let opened = anonymous.within(root).tree(None);
-                    opened.map_err(|source| GenerationError::Host {
-                        name: host.names.first().cloned().unwrap_or_default(),
-                        source,
-                    })?;
-                }
-            }
-        }
-        accounts.try_on()?;
-        if config.pam.is_some() {
-            Credentials::try_on_anybodys().map_err(|source| AuthError::Credentials {
-                account: "any user of the host ([pam])".to_owned(),
-                source,
-            })?;
-        }
+        let (accounts, tls) = examine(&config)?;
         if accounts.is_empty() {
             return Err(GenerationError::Nobody);
         }
@@ -117,6 +96,35 @@ impl Generation {
             PublicAddress::Host(name) => self.hosts.get(name).map(Some).ok_or(name),
         }
     }
+}
+
+/// Reads what `config` names of accounts and TLS, and finds all that is in the way of serving with it
+/// but two things: that there may be nobody, and the transfer log, which nobody makes by looking.
+/// Blocks.
+pub fn examine(config: &Config) -> Result<(Accounts, Option<Tls>), GenerationError> {
+    let accounts = Accounts::load(config)?;
+    let tls = config.tls.as_ref();
+    let tls = tls.map(|tls| Tls::load(tls, &config.hosts)).transpose()?;
+    if let Some(anonymous) = accounts.anonymous() {
+        anonymous.tree(None).map_err(GenerationError::Anonymous)?;
+        for host in &config.hosts {
+            if let Some(root) = &host.anonymous_root {
+                let opened = anonymous.within(root).tree(None);
+                opened.map_err(|source| GenerationError::Host {
+                    name: host.names.first().cloned().unwrap_or_default(),
+                    source,
+                })?;
+            }
+        }
+    }
+    accounts.try_on()?;
+    if config.pam.is_some() {
+        Credentials::try_on_anybodys().map_err(|source| AuthError::Credentials {
+            account: "any user of the host ([pam])".to_owned(),
+            source,
+        })?;
+    }
+    Ok((accounts, tls))
 }
 
 /// The newest generation, for those who take it when they need it.

@@ -1,7 +1,7 @@
 //! The transfer log in the format of wu-ftpd's xferlog(5), which statistics and intrusion tools read:
 //! one line for each file that was sent, received or removed. Times are UTC.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
 use time::OffsetDateTime;
 
 /// The log that is written to, if any. Lasts longer than the settings that name it, so that every
@@ -72,6 +74,26 @@ impl Xferlog {
             })
         })
         .transpose()
+    }
+
+    /// Says what would be in the way of [`Xferlog::open`], and makes nothing.
+    pub fn look(path: &Path) -> Result<(), XferlogError> {
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let looked = match fs::metadata(path) {
+            Ok(found) if found.is_dir() => Err(Errno::ISDIR.into()),
+            Ok(_) => access(path, Access::WRITE_OK).map_err(io::Error::from),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(io::Error::from)
+            }
+            Err(error) => Err(error),
+        };
+        looked.map_err(|source| XferlogError {
+            path: path.to_owned(),
+            source,
+        })
     }
 
     /// From now on this file is written to.
@@ -248,9 +270,15 @@ mod tests {
             log.set(Xferlog::open(Some(path)).unwrap());
             log.write(&record());
         }
-        let lines = |path| std::fs::read_to_string(path).unwrap().lines().count();
+        let lines = |path| fs::read_to_string(path).unwrap().lines().count();
         assert_eq!((lines(&first), lines(&second)), (2, 1));
-        let error = Xferlog::open(Some(Path::new("/no/where"))).unwrap_err();
-        assert!(error.to_string().contains("/no/where"), "{error}");
+        let third = folder.path().join("third");
+        Xferlog::look(&first).and(Xferlog::look(&third)).unwrap();
+        assert!(!third.exists(), "it was only looked at");
+        for wrong in [Path::new("/no/where"), folder.path(), &first.join("below")] {
+            let error = Xferlog::open(Some(wrong)).unwrap_err().to_string();
+            assert!(error.contains(wrong.to_str().unwrap()), "{error}");
+            assert_eq!(Xferlog::look(wrong).unwrap_err().to_string(), error);
+        }
     }
 }

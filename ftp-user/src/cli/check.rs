@@ -2,7 +2,7 @@
 
 mod meaning;
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,10 +12,12 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use super::doubts::doubts;
-use super::{DEFAULT_CONFIG, config_file};
+use super::{DEFAULT_CONFIG, config_file, explain};
 use crate::auth::{Accounts, AuthError};
-use crate::config::{Config, ConfigError, Problem};
+use crate::config::{Config, ConfigError, Problem, lines};
+use crate::generation::{GenerationError, examine};
 use crate::tls::Tls;
+use crate::xferlog::Xferlog;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -25,7 +27,8 @@ pub(super) struct Args {
     config: Option<PathBuf>,
 
     /// For programs: {"ok", "config", "certificates": [{"file", "subject", "not_before",
-    /// "not_after"}], "doubts"} or {"ok", "problems": [{"file", "line", "column", "message"}]}
+    /// "not_after"}], "doubts"} or {"ok", "problems": [{"file", "line", "column", "message"}]}, where
+    /// line and column are null for what is in no one line
     #[arg(long)]
     json: bool,
 
@@ -35,7 +38,8 @@ pub(super) struct Args {
 }
 
 const EXAMPLES: &str = "\
-Exit status: 0 if the file can be used, 1 if not. The users file that it names is checked too.
+Exit status: 0 if `pinhole serve` can use the file, 1 if not. What it names is looked at too: users file,
+certificates, roots, transfer log. Nobody has to be able to log in where there is a [guard].
 
 Examples:
   pinhole check
@@ -43,27 +47,17 @@ Examples:
   pinhole check --json | jq .problems";
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let Some(file) = config_file(args.config.as_deref()) else {
-        bail!("there is no {DEFAULT_CONFIG}; name a file with --config");
-    };
+    let file = config_file(args.config.as_deref()).unwrap_or_else(|| DEFAULT_CONFIG.into());
     let (text, code) = match check(&file) {
         Ok(_) if args.quiet => (String::new(), ExitCode::SUCCESS),
         Ok(checked) if args.json => (checked.json(), ExitCode::SUCCESS),
         Ok(checked) => (checked.summary(&file), ExitCode::SUCCESS),
-        Err(Unusable::Problems(problems)) if args.json => {
-            (problems_json(&problems), ExitCode::FAILURE)
+        Err(unusable) if args.json => (unusable.json(&file), ExitCode::FAILURE),
+        Err(unusable @ Unusable::Problems(_)) if !args.quiet => {
+            (format!("{unusable}\n"), ExitCode::FAILURE)
         }
-        Err(Unusable::Problems(problems)) => {
-            let lines: String = problems
-                .iter()
-                .map(|problem| format!("{problem}\n"))
-                .collect();
-            if args.quiet {
-                bail!("{}", lines.trim_end());
-            }
-            (lines, ExitCode::FAILURE)
-        }
-        Err(Unusable::Other(error)) => return Err(error),
+        // In words alone: whatever is wrong, the exit status is 1.
+        Err(unusable) => bail!("{unusable}"),
     };
     std::io::stdout().lock().write_all(text.as_bytes())?;
     Ok(code)
@@ -75,6 +69,42 @@ enum Unusable {
     Problems(Vec<Problem>),
     /// A file that cannot be read, for instance.
     Other(anyhow::Error),
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unusable::Problems(problems) => f.write_str(&lines(problems)),
+            Unusable::Other(error) => f.write_str(&explain(error)),
+        }
+    }
+}
+
+impl Unusable {
+    /// For programs. `file` is what was checked.
+    fn json(&self, file: &Path) -> String {
+        let problems: Vec<_> = match self {
+            Unusable::Problems(problems) => problems
+                .iter()
+                .map(|problem| {
+                    json!({
+                        "file": problem.file.display().to_string(),
+                        "line": problem.line,
+                        "column": problem.column,
+                        "message": problem.message,
+                    })
+                })
+                .collect(),
+            Unusable::Other(error) => vec![json!({
+                "file": file.display().to_string(),
+                "line": null,
+                "column": null,
+                "message": explain(error),
+            })],
+        };
+        let value = json!({"ok": false, "problems": problems});
+        format!("{value:#}\n")
+    }
 }
 
 #[derive(Debug)]
@@ -90,13 +120,16 @@ fn check(file: &Path) -> Result<Checked, Unusable> {
         ConfigError::Invalid(problems) => Unusable::Problems(problems),
         error @ ConfigError::Read { .. } => Unusable::Other(error.into()),
     })?;
-    let accounts = Accounts::load(&config).map_err(|error| match error {
-        AuthError::Invalid(problems) => Unusable::Problems(problems),
+    let (accounts, tls) = examine(&config).map_err(|error| match error {
+        GenerationError::Accounts(AuthError::Invalid(problems)) => Unusable::Problems(problems),
         error => Unusable::Other(error.into()),
     })?;
-    let tls = config.tls.as_ref();
-    let tls = tls.map(|tls| Tls::load(tls, &config.hosts)).transpose();
-    let tls = tls.map_err(|error| Unusable::Other(error.into()))?;
+    if accounts.is_empty() && !config.is_for_guard_alone() {
+        return Err(Unusable::Other(GenerationError::Nobody.into()));
+    }
+    let xferlog = config.log.xferlog.as_deref().map(Xferlog::look);
+    let xferlog = xferlog.transpose();
+    xferlog.map_err(|error| Unusable::Other(error.into()))?;
     let doubts = doubts(&config, &accounts, tls.as_ref());
     Ok(Checked {
         config,
@@ -145,22 +178,6 @@ impl Checked {
 fn rfc3339(at: OffsetDateTime) -> String {
     let (hour, minute, second) = at.to_hms();
     format!("{}T{hour:02}:{minute:02}:{second:02}Z", at.date())
-}
-
-fn problems_json(problems: &[Problem]) -> String {
-    let problems: Vec<_> = problems
-        .iter()
-        .map(|problem| {
-            json!({
-                "file": problem.file.display().to_string(),
-                "line": problem.line,
-                "column": problem.column,
-                "message": problem.message,
-            })
-        })
-        .collect();
-    let value = json!({"ok": false, "problems": problems});
-    format!("{value:#}\n")
 }
 
 #[cfg(test)]

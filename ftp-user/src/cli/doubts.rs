@@ -4,22 +4,13 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 
 use crate::auth::Accounts;
-use crate::config::{Config, Guard, Use};
-use crate::generation::GenerationError;
+use crate::config::{Config, Use};
 use crate::tls::Tls;
 use time::OffsetDateTime;
 
 /// Sentences about what works but is probably not wanted.
 pub(super) fn doubts(config: &Config, accounts: &Accounts, tls: Option<&Tls>) -> Vec<String> {
     let mut doubts = Vec::new();
-    // Whoever runs `pinhole guard` only has no accounts here.
-    let only_guard = config.guard != Guard::default()
-        && config.users.is_none()
-        && config.anonymous.is_none()
-        && config.pam.is_none();
-    if accounts.is_empty() && !only_guard {
-        doubts.push(GenerationError::Nobody.to_string());
-    }
     doubts.extend(accounts.unusable().iter().map(ToString::to_string));
     // Who is disabled does not get in anyway.
     let enabled = || accounts.users().filter(|user| !user.disabled);
@@ -101,8 +92,6 @@ mod tests {
     #[test]
     fn each_doubt_is_said() {
         let mut config = Config::default();
-        assert_eq!(said(&config), [GenerationError::Nobody.to_string()]);
-
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("users.toml");
         let hash = Hash::new(&Password::new(b"a".to_vec())).unwrap();

@@ -89,8 +89,13 @@ impl Check<'_> {
         set(file.log.format, &mut config.log.format);
         config.log.xferlog = file.log.xferlog.map(|path| self.resolved(&path));
         if let Some(port) = config.listened_passive_port() {
-            let at = ports_at.or(listen_at).unwrap_or_default();
+            let at = ports_at.clone().or(listen_at).unwrap_or_default();
             self.problem(at, listened_passive_port(port));
+        }
+        if config.leaves_no_port() {
+            let why = "ports: no port from 1024 on is left for the internal listener: leave one out of \
+                       them, such as \"!65535\"";
+            self.problem(ports_at.unwrap_or_default(), why);
         }
         config
     }

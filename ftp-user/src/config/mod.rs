@@ -198,6 +198,28 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Whether there is nothing to serve, but something to guard.
+    pub fn is_for_guard_alone(&self) -> bool {
+        let nobody = self.users.is_none() && self.anonymous.is_none() && self.pam.is_none();
+        nobody && self.guard != Guard::default()
+    }
+
+    /// Whether the passive ports leave none to the listener that admitted connections are steered
+    /// to, which takes one that needs no right (net.ipv4.ip_unprivileged_port_start).
+    pub fn leaves_no_port(&self) -> bool {
+        let implicit = self.tls.iter().flat_map(|tls| &tls.listen);
+        let listened: Vec<u16> = self
+            .listen
+            .iter()
+            .chain(implicit)
+            .map(SocketAddr::port)
+            .collect();
+        let taken = |port| self.passive.ports.contains(port) || listened.contains(&port);
+        self.enforce.enabled && (1024..=u16::MAX).all(taken)
+    }
+}
+
 impl Default for Config {
     fn default() -> Config {
         Config {

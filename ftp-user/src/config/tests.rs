@@ -92,6 +92,14 @@ fn values_that_cannot_be_done_are_named_with_what_can() {
         ),
         ("[passive]\nports = \"\"", "2:9: ports: no port is left"),
         (
+            "[passive]\nports = \"22-65535\"",
+            "2:9: ports: no port from 1024 on is left for the internal listener",
+        ),
+        (
+            "listen = [\"[::]:2121\"]\n[passive]\nports = \"1-2120,2122-65535\"",
+            "3:9: ports: no port from 1024 on is left",
+        ),
+        (
             "[passive]\nports = 30000",
             "2:9: 30000 is not ports in quotes such as \"30000-50000\": write \"30000\"",
         ),
@@ -116,6 +124,10 @@ fn values_that_cannot_be_done_are_named_with_what_can() {
             "2:12: \"7\" is a number in quotes: write 7",
         ),
         ("[limits.account]\nquota_files = -1", "2:15: -1 is negative"),
+        (
+            "[enforce]\ninterfaces = [\"auto\"]",
+            "2:14: \"auto\" stands alone: write interfaces = \"auto\"",
+        ),
         (
             "[guard]\nports = \"20-30\"",
             "2:9: port 21 is one of the control ports",

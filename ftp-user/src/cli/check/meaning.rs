@@ -2,8 +2,8 @@
 
 use super::Checked;
 use crate::config::{
-    self, Active, Config, Enforce, ForNetwork, Interfaces, Limits, OnExit, Passive, PublicAddress,
-    Timeouts, TlsPolicy, Unresolved, Use, VirtualHost,
+    self, Active, Config, Enforce, ForNetwork, Interfaces, Limits, LogFormat, OnExit, Passive,
+    PublicAddress, Timeouts, TlsPolicy, Unresolved, Uploads, Use, VirtualHost,
 };
 use crate::tls::Tls;
 
@@ -40,13 +40,15 @@ impl Checked {
         meaning.extend(labels.zip(hosts));
         meaning.extend(self.who());
         meaning.push(("passive ports", passive_meaning(&config.passive)));
-        meaning.push(("active mode", active_meaning(&config.active).to_owned()));
+        meaning.push(("active mode", active_meaning(&config.active)));
         meaning.extend(enforce_meaning(&config.enforce));
         meaning.push(("sessions", sessions_meaning(&config.limits)));
         meaning.push(("LIST -R", recursion_meaning(&config.limits)));
         meaning.push(("each account", config.limits.account.to_string()));
         meaning.extend(self.own_limits().into_iter().map(|own| ("", own)));
+        meaning.push(("uploads", uploads_meaning(config.uploads)));
         meaning.push(("timeouts", timeouts_meaning(&config.timeouts)));
+        meaning.push(("log", log_meaning(&config.log)));
         if config.guard != config::Guard::default() {
             meaning.push(("pinhole guard", guard_meaning(&config.guard)));
         }
@@ -124,12 +126,51 @@ fn passive_meaning(passive: &Passive) -> String {
     )
 }
 
-fn active_meaning(active: &Active) -> &'static str {
-    match (active.enabled, active.from_port_20) {
+fn active_meaning(active: &Active) -> String {
+    let asked = match (active.enabled, active.from_port_20) {
         (false, _) => "refused",
         (true, true) => "to the client itself, from port 20",
         (true, false) => "to the client itself, from any port",
-    }
+    };
+    let unasked = match active.default_port {
+        true => "; without PASV or PORT to the port of its control connection, from port 20",
+        false => "",
+    };
+    format!("{asked}{unasked}")
+}
+
+fn uploads_meaning(uploads: Uploads) -> String {
+    let Uploads {
+        atomic,
+        sync,
+        remove_aborted,
+    } = uploads;
+    let named = match atomic {
+        true => "take their names when they are whole",
+        false => "take their names at once",
+    };
+    let synced = match sync {
+        true => "are on the disk before they are reported complete",
+        false => "come to the disk when the kernel sees fit",
+    };
+    let aborted = match remove_aborted {
+        true => "removed",
+        false => "kept",
+    };
+    format!("{named}, {synced}; what breaks off is {aborted}")
+}
+
+fn log_meaning(log: &config::Log) -> String {
+    let format = match log.format {
+        LogFormat::Text => "text",
+        LogFormat::Json => "JSON",
+    };
+    let transfers = log.xferlog.as_ref();
+    let transfers = transfers.map(|path| format!("; each transfer in {}", path.display()));
+    format!(
+        "{format} on standard error{}",
+        transfers.unwrap_or_default()
+    )
 }
 
 fn enforce_meaning(enforce: &Enforce) -> Vec<(&'static str, String)> {

@@ -23,16 +23,55 @@ fn checked(text: &str) -> Result<(Checked, PathBuf), Vec<Problem>> {
     }
 }
 
+/// What is said of a file with this text that is wrong in no one line, and the same as JSON.
+fn refused(text: &str) -> (String, serde_json::Value) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pinhole.toml");
+    fs::write(&file, text).unwrap();
+    let unusable = check(&file).unwrap_err();
+    assert!(matches!(unusable, Unusable::Other(_)), "{unusable}");
+    let json: serde_json::Value = serde_json::from_str(&unusable.json(&file)).unwrap();
+    assert_eq!(json["ok"], false);
+    (unusable.to_string(), json["problems"][0].clone())
+}
+
+#[test]
+fn what_serve_would_refuse_is_refused() {
+    let (said, problem) = refused("");
+    assert!(said.starts_with("nobody can log in"), "{said}");
+    assert_eq!(problem["message"], said);
+    assert!(problem["file"].as_str().unwrap().ends_with("/pinhole.toml"));
+    assert!(problem["line"].is_null() && problem["column"].is_null());
+    let (said, _) = refused("[anonymous]\nroot = \".\"\nuid = \"no such user\"\n");
+    assert!(said.contains("no user \"no such user\""), "{said}");
+    let (said, _) = refused("[anonymous]\nroot = \".\"\n[log]\nxferlog = \"no/where\"\n");
+    assert!(
+        said.contains("no/where (log.xferlog) cannot be opened"),
+        "{said}"
+    );
+
+    let missing = check(Path::new("/no/where")).unwrap_err();
+    let json: serde_json::Value =
+        serde_json::from_str(&missing.json(Path::new("/no/where"))).unwrap();
+    assert_eq!(json["problems"][0]["file"], "/no/where");
+}
+
 #[test]
 fn a_good_file_is_summed_up() {
     let text = "[anonymous]\nroot = \"files\"\nlimits.sessions = 7\n[enforce]\nmark = 0x12\n\
-                [limits.account]\nquota_bytes = \"1GiB\"\n";
+                [limits.account]\nquota_bytes = \"1GiB\"\n[active]\ndefault_port = true\n\
+                [uploads]\natomic = true\n[log]\nxferlog = \"xferlog\"\n";
     let (good, file) = checked(text).unwrap();
     let summary = good.summary(&file);
     for line in [
         "  listen            [::]:21\n",
         "  TLS               none: passwords and files are sent in the clear\n",
         "  passive ports     30000-50000 (20001), each open for up to 30s\n",
+        "  active mode       to the client itself, from any port; without PASV or PORT to the port of \
+         its control connection, from port 20\n",
+        "  uploads           take their names when they are whole, come to the disk when the kernel \
+         sees fit; what breaks off is kept\n",
+        "  log               text on standard error; each transfer in ",
         "(attach: auto, marks admitted packets 0x12)\n",
         "  sessions          10000; from one address 100\n",
         "  each account      1GiB in all\n",
@@ -58,15 +97,15 @@ fn a_guard_is_summed_up_where_there_is_one() {
                 works on without its daemon; network namespaces: self\n";
     assert!(summary.contains(line), "{summary}");
     assert!(!summary.contains("warning"), "{summary}");
-    let (plain, file) = checked("").unwrap();
+    let (plain, file) = checked("[anonymous]\nroot = \"files\"\n").unwrap();
     assert!(!plain.summary(&file).contains("guard"));
 }
 
 #[test]
 fn doubts_are_warnings() {
-    let (odd, file) = checked("[enforce]\nenabled = false\n").unwrap();
+    let text = "[anonymous]\nroot = \"files\"\n[enforce]\nenabled = false\n";
+    let (odd, file) = checked(text).unwrap();
     let summary = odd.summary(&file);
-    assert!(summary.contains("warning: nobody can log in"), "{summary}");
     assert!(summary.contains("warning: enforcement is off"), "{summary}");
 }
 
@@ -77,7 +116,8 @@ fn tls_is_summed_up_and_its_files_are_read() {
     let (certificate, key) = (tls.certificate.display(), tls.key.display());
     let text = |certificate: &dyn Display| {
         format!(
-            "[tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\nmode = \"require\"\n\
+            "[anonymous]\nroot = \".\"\n\
+             [tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\nmode = \"require\"\n\
              listen = [\"[::1]:990\"]\n"
         )
     };
@@ -97,7 +137,7 @@ fn tls_is_summed_up_and_its_files_are_read() {
         "{error}"
     );
     let problems = checked(&text(&"/no/where")).unwrap_err();
-    assert_eq!((problems[0].line, problems[0].column), (2, 15));
+    assert_eq!((problems[0].line, problems[0].column), (4, 15));
 }
 
 #[test]
@@ -159,7 +199,10 @@ fn hosts_are_summed_up_and_their_certificates_are_read() {
 #[test]
 fn problems_of_both_files_are_found() {
     let problems = checked("lissten = 1\n").unwrap_err();
-    let json: serde_json::Value = serde_json::from_str(&problems_json(&problems)).unwrap();
+    let json: serde_json::Value = {
+        let unusable = Unusable::Problems(problems);
+        serde_json::from_str(&unusable.json(Path::new("pinhole.toml"))).unwrap()
+    };
     assert_eq!(json["ok"], false);
     assert_eq!(json["problems"][0]["line"], 1);
     assert_eq!(json["problems"][0]["column"], 1);

@@ -36,6 +36,10 @@ impl Check<'_> {
             return;
         };
         for (index, name) in names.iter().enumerate() {
+            if name == "auto" {
+                let right = "\"auto\" stands alone: write interfaces = \"auto\"";
+                self.problem(given.span(), right);
+            }
             // dev_valid_name() in the kernel's net/core/dev.c.
             let valid = (1..=15).contains(&name.len())
                 && !matches!(name.as_str(), "." | "..")
