@@ -164,11 +164,6 @@ fn read(path: &Path, text: &str) -> Result<Vec<Spanned<User>>, AuthError> {
 }
 
 impl Users {
-    /// Reads the text of the users file `path`.
-    pub fn parse(path: &Path, text: &str) -> Result<Users, AuthError> {
-        ReadUsers::parse(path, text.to_owned()).map(ReadUsers::into_users)
-    }
-
     /// All users.
     pub fn iter(&self) -> impl Iterator<Item = &User> {
         self.0.iter()

@@ -12,8 +12,8 @@ use super::path::VirtualPath;
 pub enum VfsError {
     /// The directory that was to become a root is not usable as one. For the admin's eyes.
     #[error(
-        "the directory {} cannot be served: {source}; it must exist, and this process and the \
-         account's uid must be allowed to enter it",
+        "the directory {} cannot be served: {source}; it must exist, and the account's uid, or \
+         this process where it has none, must be allowed to enter it",
         path.display()
     )]
     Root {

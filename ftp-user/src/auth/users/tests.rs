@@ -22,6 +22,10 @@ fn names(file: &UsersFile) -> Vec<String> {
     users.iter().map(|user| user.name.clone()).collect()
 }
 
+fn parse(path: &str, text: &str) -> Result<Users, AuthError> {
+    ReadUsers::parse(Path::new(path), text.to_owned()).map(ReadUsers::into_users)
+}
+
 #[test]
 fn adds_changes_removes_and_keeps_the_rest() {
     let dir = tempfile::tempdir().unwrap();
@@ -177,7 +181,7 @@ fn names_that_cannot_be() {
         users.add(user(name)).unwrap();
     }
     let text = users.to_text().unwrap();
-    assert_eq!(Users::parse(Path::new("u"), &text).unwrap(), users);
+    assert_eq!(parse("u", &text).unwrap(), users);
 }
 
 #[test]
@@ -186,17 +190,12 @@ fn problems_are_named_with_their_place() {
         format!("[[user]]\nname = \"{name}\"\nhash = \"{HASH}\"\n{rest}\n")
     };
     let problems = |text: &str| {
-        let said = Users::parse(Path::new("u.toml"), text)
-            .unwrap_err()
-            .to_string();
+        let said = parse("u.toml", text).unwrap_err().to_string();
         said.lines().map(str::to_owned).collect::<Vec<_>>()
     };
     let good = entry("a", "root = \"/a\"");
-    assert_eq!(
-        Users::parse(Path::new("u"), &good).unwrap().0[0].rights,
-        Rights::ALL
-    );
-    assert!(Users::parse(Path::new("u"), "").unwrap().0.is_empty());
+    assert_eq!(parse("u", &good).unwrap().0[0].rights, Rights::ALL);
+    assert!(parse("u", "").unwrap().0.is_empty());
 
     let said = problems(&format!("{good}{good}{}", entry("ftp", "root = \"b\"")));
     assert_eq!(said.len(), 3, "{said:?}");
