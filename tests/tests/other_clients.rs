@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{PermissionsExt as _, symlink},
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -196,8 +196,11 @@ fn rclone_copies_with_times_and_checks() -> Result<()> {
                 "{name}: the time was not kept (MFMT)"
             );
         }
+        symlink("../folder", site.path(&back).join("link"))?;
         rclone(&["purge", &remote])?;
         ensure!(!site.path(&back).exists(), "{back} is still there");
+        let left = fs::read_dir(site.path("folder"))?.count();
+        ensure!(left == 5, "purged through a link: {left} left");
     }
     Ok(())
 }

@@ -7,7 +7,13 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use ftp_tests::{files, lab::Family, need_root, site::Site};
+use ftp_tests::{
+    files,
+    lab::Family,
+    need_root, process,
+    site::{self, PASSWORD, Site, USER},
+    wait,
+};
 
 #[test]
 fn names_are_bytes() -> Result<()> {
@@ -107,11 +113,20 @@ fn nothing_leads_out_of_the_root() -> Result<()> {
             "inside/../../etc/passwd",
             &secret,
         ] {
-            for verb in [
-                "RETR", "STOR", "APPE", "SIZE", "MDTM", "CWD", "RNFR", "LIST", "MLSD",
-            ] {
+            for verb in ["RETR", "STOR", "APPE", "SIZE", "MDTM", "CWD", "MLSD"] {
                 session.passive()?;
                 session.expect(&format!("{verb} {path}"), 550)?;
+            }
+            // A link itself lies inside, and can be seen and given another name.
+            let itself = links.iter().any(|(name, _)| *name == path);
+            for verb in ["RNFR", "MLST", "STAT"] {
+                let code = match (itself, verb) {
+                    (false, _) => 550,
+                    (true, "RNFR") => 350,
+                    (true, "STAT") => 213,
+                    (true, _) => 250,
+                };
+                session.expect(&format!("{verb} {path}"), code)?;
             }
         }
         // `..` above the root is the root, as in any chroot.
@@ -134,6 +149,49 @@ fn nothing_leads_out_of_the_root() -> Result<()> {
     ensure!(!site.path("absolute").is_symlink() && !site.path("folder").is_symlink());
     ensure!(fs::read(outside.path().join("secret"))? == b"secret");
     ensure!(fs::read_dir(outside.path())?.count() == 1);
+    Ok(())
+}
+
+/// lftp removes and mirrors by the types that listings say.
+#[test]
+fn emptying_a_folder_leaves_what_its_links_lead_to() -> Result<()> {
+    need_root!();
+    let site = Site::with_writer(Ok)?;
+    let nothing = tempfile::tempdir()?;
+    let precious = site.path("precious");
+    fs::create_dir(&precious)?;
+    fs::write(precious.join("file"), "precious")?;
+    for mlsd in [false, true] {
+        for work in [
+            "rm -r folder".to_owned(),
+            format!("mirror -R --delete {} folder", nothing.path().display()),
+        ] {
+            let folder = site.path("folder");
+            fs::create_dir(&folder)?;
+            fs::write(folder.join("file"), "file")?;
+            symlink("../precious", folder.join("data"))?;
+            symlink("nowhere", folder.join("dangling"))?;
+            let script = format!(
+                "debug 5; set cmd:fail-exit on; set net:max-retries 1; set net:timeout 20; \
+                 set ftp:ssl-allow off; set ftp:use-mlsd {mlsd}; \
+                 open -u {USER},{PASSWORD} ftp://{}; {work}",
+                site::control_address(Family::V4)
+            );
+            let mut lftp = site.lab.client.command("lftp");
+            lftp.args(["--norc", "-c", &script]);
+            let said = process::run(lftp, b"", wait::SOON)?
+                .successful()?
+                .transcript();
+            ensure!(
+                said.contains("---> DELE") && said.contains("MLSD") == mlsd,
+                "{said}"
+            );
+            files::ensure_same(&precious.join("file"), b"precious")?;
+            let left = fs::read_dir(&folder).map_or(0, Iterator::count);
+            ensure!(left == 0, "{left} left: {said}");
+            let _ = fs::remove_dir(&folder);
+        }
+    }
     Ok(())
 }
 

@@ -32,12 +32,17 @@ pub fn list_line(entry: &Entry, now: SystemTime, out: &mut Vec<u8>) {
     out.push(b' ');
     when(entry.modified, now, out);
     out.push(b' ');
-    name_line(entry, out);
+    append::name(&entry.name, out);
+    if !entry.target.is_empty() {
+        out.extend_from_slice(b" -> ");
+        append::name(&entry.target, out);
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Appends the entry's line of an NLST: its name, with CRLF.
 pub fn name_line(entry: &Entry, out: &mut Vec<u8>) {
-    name(&entry.name, out);
+    append::name(&entry.name, out);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -47,7 +52,7 @@ pub fn heading(label: &[u8], first: bool, out: &mut Vec<u8>) {
     if !first {
         out.extend_from_slice(b"\r\n");
     }
-    name(label, out);
+    append::name(label, out);
     out.extend_from_slice(b":\r\n");
 }
 
@@ -162,7 +167,7 @@ impl Fact {
         out.extend_from_slice(self.name().as_bytes());
         out.push(b'=');
         match self {
-            Fact::Type => out.extend_from_slice(kind(entry.kind)),
+            Fact::Type => kind(entry, out),
             Fact::Size => append::number(entry.size, out),
             Fact::Modify => append_timestamp(entry.modified, out),
             Fact::Perm => permissions(entry.kind, rights, out),
@@ -180,14 +185,20 @@ impl Fact {
     }
 }
 
-/// RFC 3659 section 7.5.1; "OS.unix=slink" is its example for what it has no type for.
-fn kind(kind: Kind) -> &'static [u8] {
-    match kind {
+/// RFC 3659 section 7.5.1. A link is "OS.unix=slink:target" as in its section 7.7.4; where the target
+/// does not go into a fact, with nothing behind the colon, which clients know from Pure-FTPd.
+fn kind(entry: &Entry, out: &mut Vec<u8>) {
+    out.extend_from_slice(match entry.kind {
         Kind::File => b"file",
         Kind::Dir => b"dir",
-        Kind::Symlink => b"OS.unix=slink",
+        Kind::Symlink => b"OS.unix=slink:",
         Kind::Other => b"OS.unix=special",
         Kind::Unknown => b"OS.unix=unknown",
+    });
+    // A fact is ended by ";" and all of them by " ": RCHAR of RFC 3659 section 2.2.
+    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b",.:!@#$%^&()-_+?/\\'\"".contains(byte);
+    if entry.target.iter().all(fits) {
+        out.extend_from_slice(&entry.target);
     }
 }
 
@@ -272,18 +283,6 @@ fn month_name(month: Month) -> &'static [u8; 3] {
         Month::October => b"Oct",
         Month::November => b"Nov",
         Month::December => b"Dec",
-    }
-}
-
-/// A name byte for byte, but for the bytes that end lines: those become "?", as in `ls -q`. A file
-/// whose name is "a\r\nb" shows as one line, and no client could ask for it anyway.
-fn name(bytes: &[u8], out: &mut Vec<u8>) {
-    let start = out.len();
-    out.extend_from_slice(bytes);
-    for byte in out.iter_mut().skip(start) {
-        if matches!(*byte, b'\r' | b'\n' | 0) {
-            *byte = b'?';
-        }
     }
 }
 

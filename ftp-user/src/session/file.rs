@@ -35,7 +35,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     pub(super) async fn rnfr(&mut self, argument: &[u8]) -> Answer {
         let path = self.path(argument)?;
         let path = self
-            .on_disk(move |vfs| vfs.metadata(&path).map(|_| path))
+            .on_disk(move |vfs| vfs.link_metadata(&path).map(|_| path))
             .await?;
         self.pending = Pending::Rename(path);
         Ok(Reply::new(Code::ActionPending, "RNTO, please."))

@@ -1,6 +1,6 @@
 //! RFC 959 §4.1.3 LIST NLST STAT with a path, RFC 3659 §7 MLSD MLST.
 
-use super::list_lines::{Format, Lines, ListingLines, StatLines, without_line_end};
+use super::list_lines::{Format, Lines, ListingLines, StatLines, look, without_line_end};
 use super::recursion::Most;
 use super::transfer::{Job, Transfer};
 use super::{Answer, Session};
@@ -97,9 +97,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     pub(super) async fn mlst(&mut self, argument: Option<&[u8]>) -> Answer {
         let path = self.path_or_here(argument)?;
         let format = self.facts_format()?;
+        let argument = argument.unwrap_or_default().to_vec();
         let entry = self
             .on_disk(move |vfs| {
-                let mut entry = vfs.metadata(&path)?;
+                let mut entry = look(vfs, &path, &argument)?;
                 entry.name = path.as_bytes().to_vec();
                 Ok(entry)
             })

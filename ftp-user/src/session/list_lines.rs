@@ -14,7 +14,7 @@ use super::recursion::{Cut, Most, Recursion};
 use crate::proto::list_options::ListOptions;
 use crate::proto::{glob, listing};
 use crate::transfer::{Produce, TransferError};
-use crate::vfs::{ErrorKind, Kind, Tree, Vfs, VfsError, VirtualPath};
+use crate::vfs::{Entry, ErrorKind, Kind, Tree, Vfs, VfsError, VirtualPath};
 use std::collections::VecDeque;
 use std::io;
 
@@ -90,8 +90,8 @@ impl Lines {
                 }
             }
         };
-        let source = match vfs.metadata(path) {
-            Ok(entry) if entry.kind == Kind::Dir && !options.itself => {
+        let source = match look(vfs, path, argument) {
+            Ok(entry) if !options.itself && is_directory(vfs, path, &entry) => {
                 // Names stand below headings that say where they are.
                 match most {
                     Some(most) => {
@@ -205,6 +205,26 @@ impl Lines {
             directory.clear();
         }
         true
+    }
+}
+
+/// What `argument` names, which is at `path`: as lstat(2) has it, a link itself, unless the argument
+/// can only mean a directory ("link/", "link/.", or nothing, for where the client is).
+pub(super) fn look(vfs: &Vfs, path: &VirtualPath, argument: &[u8]) -> Result<Entry, VfsError> {
+    match argument.rsplit(|&byte| byte == b'/').next() {
+        None | Some(b"" | b"." | b"..") => vfs.metadata(path),
+        Some(_) => vfs.link_metadata(path),
+    }
+}
+
+/// What is asked for by name is listed also if a link leads to it, as other servers for Unix do.
+fn is_directory(vfs: &Vfs, path: &VirtualPath, entry: &Entry) -> bool {
+    match entry.kind {
+        Kind::Dir => true,
+        Kind::Symlink => vfs
+            .metadata(path)
+            .is_ok_and(|target| target.kind == Kind::Dir),
+        Kind::File | Kind::Other | Kind::Unknown => false,
     }
 }
 

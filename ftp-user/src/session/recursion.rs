@@ -96,10 +96,10 @@ impl Recursion {
         true
     }
 
-    /// An entry is shown. Its turn comes, if it is a directory itself: a link may lead anywhere in the
-    /// tree, also to where it lies.
+    /// An entry is shown. Its turn comes, if it is a directory; a link may lead anywhere in the tree,
+    /// also to where it lies.
     pub(super) fn shown(&mut self, entry: &Entry) {
-        if entry.kind != Kind::Dir || entry.through_link {
+        if entry.kind != Kind::Dir {
             return;
         }
         if self.at.len() < self.most.depth && self.found.len() < self.most.entries {

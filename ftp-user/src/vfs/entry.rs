@@ -1,10 +1,10 @@
-//! What a listing tells about one file, read with one statx.
+//! What a listing tells about one file, read with one statx, and one readlink more if it is a link.
 
 use std::ffi::CStr;
 use std::os::fd::AsFd;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, FileType, Statx, StatxFlags, makedev, statx};
+use rustix::fs::{AtFlags, FileType, Statx, StatxFlags, makedev, readlinkat, statx};
 use rustix::io::Errno;
 
 /// One file, directory or other thing in a tree.
@@ -14,8 +14,8 @@ pub struct Entry {
     pub name: Vec<u8>,
     /// What it is.
     pub kind: Kind,
-    /// It is what a symbolic link of this name leads to.
-    pub through_link: bool,
+    /// What a symbolic link says, as it says it; empty for all else.
+    pub target: Box<[u8]>,
     /// Its size in bytes.
     pub size: u64,
     /// When its content last changed.
@@ -41,7 +41,7 @@ pub enum Kind {
     File,
     /// A directory.
     Dir,
-    /// A link that leads nowhere inside the root; one that does is shown as what it leads to.
+    /// A symbolic link, wherever it leads.
     Symlink,
     /// A FIFO, socket or device: shown, never opened.
     Other,
@@ -50,7 +50,7 @@ pub enum Kind {
 }
 
 impl Entry {
-    /// What `descriptor` is open on.
+    /// What `descriptor` is open on, which may be a link itself.
     pub(super) fn of_descriptor(descriptor: impl AsFd, name: Vec<u8>) -> Result<Entry, Errno> {
         Entry::look(descriptor, c"", AtFlags::EMPTY_PATH, name)
     }
@@ -65,7 +65,7 @@ impl Entry {
         Entry {
             name: name.to_bytes().to_vec(),
             kind: Kind::Unknown,
-            through_link: false,
+            target: Box::default(),
             size: 0,
             modified: UNIX_EPOCH,
             mode: 0,
@@ -79,12 +79,20 @@ impl Entry {
 
     fn look(at: impl AsFd, path: &CStr, flags: AtFlags, name: Vec<u8>) -> Result<Entry, Errno> {
         let wanted = StatxFlags::BASIC_STATS.difference(StatxFlags::ATIME | StatxFlags::BLOCKS);
-        let seen = statx(at, path, flags, wanted)?;
+        let seen = statx(&at, path, flags, wanted)?;
         let mode = u32::from(seen.stx_mode);
+        let kind = Kind::of_mode(mode);
+        let target = match kind {
+            // It may be something else by now: then it is a link that says nothing.
+            Kind::Symlink => readlinkat(at, path, Vec::new())
+                .map(|target| target.into_bytes().into_boxed_slice())
+                .unwrap_or_default(),
+            Kind::File | Kind::Dir | Kind::Other | Kind::Unknown => Box::default(),
+        };
         Ok(Entry {
             name,
-            kind: Kind::of_mode(mode),
-            through_link: false,
+            kind,
+            target,
             size: seen.stx_size,
             modified: modified(&seen),
             mode: mode & 0o7777,

@@ -1,12 +1,10 @@
 //! Reading a directory as a stream: one kernel buffer of names in memory, one statx for each entry,
 //! however many entries there are.
 
-use std::ffi::CStr;
-
 use rustix::fs::Dir;
 use rustix::io::Errno;
 
-use super::entry::{Entry, Kind};
+use super::entry::Entry;
 use super::error::{Explain as _, VfsError};
 use super::path::VirtualPath;
 use super::upload::is_temporary;
@@ -31,7 +29,8 @@ impl Listing {
         })
     }
 
-    /// Reads the next name, and looks at what has it if the name is `wanted`. May block on the disk.
+    /// Reads the next name, and looks at what has it if the name is `wanted`: a link itself, or whoever
+    /// empties the folders that are listed would empty those that links lead to. May block on the disk.
     /// "." and ".." are left out; the order is the kernel's.
     pub fn next(
         &mut self,
@@ -54,7 +53,8 @@ impl Listing {
         if !wanted(name.to_bytes()) {
             return Ok(Next::Passed);
         }
-        Ok(match self.look(vfs, name) {
+        let directory = self.directory.fd().explain(ACTION, &self.path)?;
+        Ok(match Entry::of_name(directory, name) {
             Ok(entry) => Next::Entry(entry),
             // Removed since the kernel named it.
             Err(Errno::NOENT) => Next::Passed,
@@ -65,21 +65,6 @@ impl Listing {
                 Next::Entry(Entry::of_nothing_but(name))
             }
         })
-    }
-
-    /// Looks at the entry `name`; a link is shown as what it leads to, if that is inside the root.
-    fn look(&self, vfs: &Vfs, name: &CStr) -> Result<Entry, Errno> {
-        let entry = Entry::of_name(self.directory.fd()?, name)?;
-        if entry.kind != Kind::Symlink {
-            return Ok(entry);
-        }
-        // From the root: beneath the directory, a link with ".." would be refused.
-        let target = resolve::node(&vfs.root, &self.path.child(&entry.name))
-            .and_then(|node| Entry::of_descriptor(node, entry.name.clone()));
-        Ok(target.map_or(entry, |target| Entry {
-            through_link: true,
-            ..target
-        }))
     }
 }
 

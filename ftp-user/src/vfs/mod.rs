@@ -146,6 +146,14 @@ impl Vfs {
         Entry::of_descriptor(&node, name).explain(action, path)
     }
 
+    /// What has the name at `path`, as a listing of its directory shows it: a link itself.
+    pub fn link_metadata(&self, path: &VirtualPath) -> Result<Entry, VfsError> {
+        let action = "look at";
+        let node = resolve::node_itself(&self.root, path).explain(action, path)?;
+        let name = path.file_name().unwrap_or(b"/").to_vec();
+        Entry::of_descriptor(&node, name).explain(action, path)
+    }
+
     /// Says whether `path` is a directory that one may enter (CWD).
     pub fn directory(&self, path: &VirtualPath) -> Result<(), VfsError> {
         resolve::enterable(&self.root, path).explain("enter", path)

@@ -99,6 +99,12 @@ pub(super) fn node(root: impl AsFd, path: &VirtualPath) -> Result<OwnedFd, Errno
     open_beneath(root, path.relative(), OFlags::PATH, Mode::empty())
 }
 
+/// The same, but a link is what is there, wherever it leads.
+pub(super) fn node_itself(root: impl AsFd, path: &VirtualPath) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW;
+    open_beneath(root, path.relative(), flags, Mode::empty())
+}
+
 /// The directory that holds `path`'s last name, for the `*at()` calls on that name.
 pub(super) fn parent(root: impl AsFd, path: &VirtualPath) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY;

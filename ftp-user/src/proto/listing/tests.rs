@@ -18,7 +18,7 @@ fn entry(name: &[u8]) -> Entry {
     Entry {
         name: name.to_vec(),
         kind: Kind::File,
-        through_link: false,
+        target: Box::default(),
         size: 1234,
         modified: at(LEAP_DAY),
         mode: 0o644,
@@ -154,12 +154,6 @@ fn facts_of_files_directories_and_others() {
         "type=dir;modify=20240229123456;perm=cdeflmp;unique=801gbeef;UNIX.mode=2755;\
          UNIX.owner=1000;UNIX.group=100; d\r\n"
     );
-    let link = Entry {
-        kind: Kind::Symlink,
-        ..entry(b"l")
-    };
-    assert!(facts(&link, &all, &Rights::ALL).starts_with("type=OS.unix=slink;modify="));
-    assert!(facts(&link, &all, &Rights::ALL).contains(";perm=df;"));
     assert!(facts(&entry(b"a"), &all, &Rights::READ_ONLY).contains(";perm=r;"));
     assert!(facts(&dir, &all, &Rights::READ_ONLY).contains(";perm=el;"));
     assert!(facts(&dir, &all, &Rights::default()).contains(";perm=e;"));
@@ -181,6 +175,34 @@ fn facts_of_files_directories_and_others() {
         facts(&unknown, &Facts::parse(b"size"), &Rights::ALL),
         " u\r\n"
     );
+}
+
+#[test]
+fn links_say_where_they_lead() {
+    let link = |target: &[u8]| Entry {
+        kind: Kind::Symlink,
+        target: target.into(),
+        size: 3,
+        mode: 0o777,
+        ..entry(b"l")
+    };
+    let line = |target| list(&link(target), at(LEAP_DAY));
+    assert_eq!(
+        line(b"../a b"),
+        "lrwxrwxrwx    1 1000     100                 3 Feb 29 12:34 l -> ../a b\r\n"
+    );
+    assert!(line(b"a\r\nb").ends_with(" l -> a??b\r\n"));
+    assert!(line(b"").ends_with(" l\r\n"));
+    let facts = |target| facts(&link(target), &Facts::default(), &Rights::ALL);
+    assert_eq!(
+        facts(b"../a:b"),
+        "type=OS.unix=slink:../a:b;modify=20240229123456;perm=df;unique=801gbeef;UNIX.mode=0777;\
+         UNIX.owner=1000;UNIX.group=100; l\r\n"
+    );
+    // What would end the fact, or the facts, or be no text in them.
+    for target in [&b"a;type=dir"[..], b"a b", b"a\nb", b"a\x80", b"a=b"] {
+        assert!(facts(target).starts_with("type=OS.unix=slink:;modify="));
+    }
 }
 
 #[test]
@@ -302,6 +324,7 @@ proptest! {
         let mut entry = entry(&name);
         entry.mode = mode;
         entry.modified = at(seconds.into());
+        entry.target = name.as_slice().into();
         let mut out = Vec::new();
         list_line(&entry, at(now.into()), &mut out);
         name_line(&entry, &mut out);

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn lists_every_kind_and_shows_links_as_what_they_lead_to() {
+fn lists_every_kind_and_links_as_links() {
     let tree = Site::new();
     fs::create_dir(tree.real("sub")).unwrap();
     tree.file("file", "12345");
@@ -18,8 +18,8 @@ fn lists_every_kind_and_shows_links_as_what_they_lead_to() {
     let expected: BTreeMap<Vec<u8>, Kind> = [
         ("file", Kind::File),
         ("sub", Kind::Dir),
-        ("to-file", Kind::File),
-        ("to-dir", Kind::Dir),
+        ("to-file", Kind::Symlink),
+        ("to-dir", Kind::Symlink),
         ("dangling", Kind::Symlink),
         ("loop", Kind::Symlink),
         ("out", Kind::Symlink),
@@ -28,10 +28,28 @@ fn lists_every_kind_and_shows_links_as_what_they_lead_to() {
     .map(|(name, kind)| (name.as_bytes().to_vec(), kind))
     .into();
     assert_eq!(tree.names("/"), expected);
-    // A link that climbs within the root, in a directory reached by a link.
+    // In a directory reached by a link.
     let mut listing = tree.vfs.list(&at("to-dir")).unwrap();
     let up = entries(&mut listing, &tree.vfs).next().unwrap();
-    assert_eq!((up.kind, up.size), (Kind::File, 5));
+    assert_eq!((up.kind, &*up.target), (Kind::Symlink, &b"../file"[..]));
+    // By name, and as a client that goes through it has it.
+    for (name, says) in [
+        ("sub/up", "../file"),
+        ("out", "../outside/secret"),
+        ("loop", "loop"),
+    ] {
+        let link = tree.vfs.link_metadata(&at(name)).unwrap();
+        assert_eq!((link.kind, &*link.target), (Kind::Symlink, says.as_bytes()));
+    }
+    let file = tree.vfs.metadata(&at("sub/up")).unwrap();
+    assert_eq!(
+        (file.kind, file.size, &*file.target),
+        (Kind::File, 5, &b""[..])
+    );
+    let root = tree.vfs.link_metadata(&VirtualPath::root()).unwrap();
+    assert_eq!((root.kind, root.name.as_slice()), (Kind::Dir, &b"/"[..]));
+    refused(tree.vfs.link_metadata(&at("out/x")), ErrorKind::OutsideRoot);
+    refused(tree.vfs.link_metadata(&at("none")), ErrorKind::NotFound);
     refused(tree.vfs.list(&at("file")), ErrorKind::NotADirectory);
     refused(tree.vfs.list(&at("none")), ErrorKind::NotFound);
 }
