@@ -143,14 +143,14 @@ fn a_transfer_may_end_within_the_drain_time() -> Result<()> {
                     error.is_some_and(|error| error.kind() == ErrorKind::ConnectionRefused);
                 Ok(refused.then_some(()))
             })?;
-            std::io::Read::read_to_end(&mut data, &mut fetched)?;
+            io::Read::read_to_end(&mut data, &mut fetched)?;
             files::ensure_equal("the download", &fetched, &content)?;
             session.expect_reply(226)?;
             session.expect_reply(421)?;
         } else {
             // Heard before the rest is read: it could be over before it is cut.
             session.expect_reply(421)?;
-            let _ = std::io::Read::read_to_end(&mut data, &mut fetched);
+            let _ = io::Read::read_to_end(&mut data, &mut fetched);
             ensure!(fetched.len() < content.len(), "the transfer was not cut");
         }
         let mut daemon = site.daemon;
@@ -193,8 +193,8 @@ fn loopback_is_locked_like_any_interface() -> Result<()> {
         ensure!(
             connected
                 .err()
-                .and_then(|error| error.downcast::<std::io::Error>().ok())
-                .is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut),
+                .and_then(|error| error.downcast::<io::Error>().ok())
+                .is_some_and(|error| error.kind() == io::ErrorKind::TimedOut),
             "{attach}: 127.0.0.2 was answered"
         );
         let fetched = session.fetch("RETR file", hole)?;

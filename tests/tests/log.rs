@@ -86,7 +86,11 @@ fn a_pipe_that_nobody_reads_stops_nobody() -> Result<()> {
             found.with_context(|| format!("no {what:?} in:\n{}", said.join("\n")))
         };
         // What was said while nobody read, and the end, in order.
-        let places = [place(" ready")?, place("transfer")?, place("stopped")?];
+        let places = [
+            place("INFO ready")?,
+            place("INFO transfer")?,
+            place("INFO stopped")?,
+        ];
         ensure!(places.is_sorted(), "{places:?}");
         ensure!(said.last().is_some_and(|line| line.contains("stopped")));
     }

@@ -20,6 +20,13 @@ pub enum PinsError {
         .0.display()
     )]
     Taken(PathBuf),
+    /// Somebody else can change it, or has put it there: a bpffs may be anybody's to write to.
+    #[error(
+        "{} is not a folder of this user's alone (mode 0700): somebody else may have made it; look what \
+         it is, and take it away",
+        .0.display()
+    )]
+    Strange(PathBuf),
     /// The bpffs is root's.
     #[error("cannot {what} {}, which takes root", path.display())]
     Denied {

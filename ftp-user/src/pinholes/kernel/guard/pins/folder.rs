@@ -3,11 +3,14 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{FlockOperation, flock, fstatfs};
+use rustix::{
+    fs::{FlockOperation, flock, fstatfs},
+    process::geteuid,
+};
 
 use super::PinsError;
 
@@ -43,6 +46,19 @@ pub(super) fn make(folder: &Path) -> Result<(), PinsError> {
     .map_err(failed("make", folder))
 }
 
+/// Neither the home nor the folder that it is in may be somebody else's, or a link: what is in them is
+/// removed, and what is pinned there is believed.
+fn is_ours(home: &Path) -> Result<(), PinsError> {
+    for folder in home.parent().into_iter().chain([home]) {
+        let found = fs::symlink_metadata(folder).map_err(failed("look at", folder))?;
+        let alone = found.mode() & 0o077 == 0 && found.uid() == geteuid().as_raw();
+        if !(found.is_dir() && alone) {
+            return Err(PinsError::Strange(folder.to_owned()));
+        }
+    }
+    Ok(())
+}
+
 /// Takes away the folder that the homes are in, unless there are others.
 pub(super) fn leave_nothing(home: &Path) {
     if let Some(folder) = home.parent() {
@@ -52,6 +68,7 @@ pub(super) fn leave_nothing(home: &Path) {
 
 /// One guard at a time. The lock goes with the process.
 pub(super) fn hold(home: &Path) -> Result<File, PinsError> {
+    is_ours(home)?;
     let held = File::open(home).map_err(failed("open", home))?;
     match flock(&held, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(held),
@@ -96,5 +113,27 @@ pub(super) fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) 
     move |source| match source.kind() {
         io::ErrorKind::PermissionDenied => PinsError::Denied { what, path, source },
         _ => PinsError::Files { what, path, source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    #[test]
+    fn what_others_can_change_is_not_held() {
+        let bpffs = tempfile::tempdir().unwrap();
+        let home = home(bpffs.path(), 7);
+        make(&home).unwrap();
+        drop(hold(&home).unwrap());
+        for strange in [home.clone(), bpffs.path().join(FOLDER)] {
+            fs::set_permissions(&strange, fs::Permissions::from_mode(0o770)).unwrap();
+            assert!(matches!(hold(&home), Err(PinsError::Strange(path)) if path == strange));
+            fs::set_permissions(&strange, fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        fs::remove_dir(&home).unwrap();
+        symlink("..", &home).unwrap();
+        assert!(matches!(hold(&home), Err(PinsError::Strange(path)) if path == home));
     }
 }

@@ -53,6 +53,7 @@ pub(in super::super) fn release_all(bpffs: &Path) -> Result<Vec<u32>, PinsError>
 mod tests {
     use std::io;
 
+    use super::super::folder::make;
     use super::*;
 
     /// A bpffs in which guards of these namespaces have left something.
@@ -60,7 +61,7 @@ mod tests {
         let bpffs = tempfile::tempdir().unwrap();
         for namespace in namespaces {
             let layout = home(bpffs.path(), *namespace).join("layout");
-            fs::create_dir_all(&layout).unwrap();
+            make(&layout).unwrap();
             fs::write(layout.join("watch"), "").unwrap();
         }
         bpffs
