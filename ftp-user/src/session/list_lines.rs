@@ -4,6 +4,7 @@ mod choice;
 mod format;
 mod read;
 mod stat;
+mod taken;
 
 pub(super) use self::format::Format;
 pub(super) use self::stat::StatLines;
@@ -15,7 +16,6 @@ use crate::proto::list_options::ListOptions;
 use crate::proto::{glob, listing};
 use crate::transfer::{Produce, TransferError};
 use crate::vfs::{Entry, ErrorKind, Kind, Tree, Vfs, VfsError, VirtualPath};
-use std::collections::VecDeque;
 use std::io;
 
 /// Bytes of listing made in one go.
@@ -79,6 +79,7 @@ impl Lines {
         most: Option<Most>,
     ) -> Result<Lines, VfsError> {
         let argument = argument.unwrap_or_default();
+        let order = Some(Order::of(options));
         let mut pattern = None;
         let most = most.filter(|_| options.recursive && !options.itself);
         let mut recursion = None;
@@ -100,7 +101,7 @@ impl Lines {
                     }
                     None => name(argument),
                 }
-                Source::Directory(VecDeque::new(), vfs.list(path)?)
+                Source::directory(vfs.list(path)?, order)
             }
             Ok(mut entry) => {
                 // The name as it was asked for: what NLST says can be used as it is.
@@ -123,7 +124,7 @@ impl Lines {
                 name(before);
                 let parent = path.parent();
                 recursion = most.map(|most| Box::new(Recursion::new(parent.clone(), before, most)));
-                Source::Directory(VecDeque::new(), vfs.list(&parent)?)
+                Source::directory(vfs.list(&parent)?, order)
             }
             Err(error) => return Err(error),
         };
@@ -133,7 +134,7 @@ impl Lines {
                 pattern,
                 hidden: options.all,
             },
-            order: Order::of(options),
+            order,
             sorted: false,
             format,
             recursion,
@@ -141,7 +142,8 @@ impl Lines {
         })
     }
 
-    /// Opens what MLSD is about, if it is a directory: all of it, as it comes.
+    /// Opens what MLSD is about, if it is a directory: all of it, as it comes. For programs, which
+    /// sort by themselves.
     pub(super) fn of_directory(
         vfs: &Vfs,
         path: &VirtualPath,
@@ -151,7 +153,7 @@ impl Lines {
             return Ok(None);
         }
         Ok(Some(Lines {
-            source: Source::Directory(VecDeque::new(), vfs.list(path)?),
+            source: Source::directory(vfs.list(path)?, None),
             filter: Filter {
                 pattern: None,
                 hidden: true,
@@ -179,7 +181,7 @@ impl Lines {
         }
         while out.len() < enough {
             match self.next(vfs, &mut names)? {
-                Found::Entry(entry) => self.format.write(&entry, out),
+                Found::One(entry) => self.format.write(&entry, out),
                 Found::NotYet => return Ok(true),
                 Found::End if self.descend(vfs, out) => {}
                 Found::End => return Ok(false),
@@ -198,7 +200,7 @@ impl Lines {
             return false;
         };
         listing::heading(&recursion.heading(), self.first, out);
-        self.source = Source::Directory(VecDeque::new(), listing);
+        self.source = Source::directory(listing, self.order);
         self.sorted = false;
         self.filter.pattern = None;
         if let Format::Name { directory } = &mut self.format {

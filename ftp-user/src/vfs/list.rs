@@ -1,7 +1,9 @@
 //! Reading a directory as a stream: one kernel buffer of names in memory, one statx for each entry,
 //! however many entries there are.
 
-use rustix::fs::Dir;
+use std::ffi::CStr;
+
+use rustix::fs::{Dir, DirEntry};
 use rustix::io::Errno;
 
 use super::entry::Entry;
@@ -29,52 +31,84 @@ impl Listing {
         })
     }
 
-    /// Reads the next name, and looks at what has it if the name is `wanted`: a link itself, or whoever
-    /// empties the folders that are listed would empty those that links lead to. May block on the disk.
+    /// Reads the next name, and looks at what has it if the name is `wanted`. May block on the disk.
     /// "." and ".." are left out; the order is the kernel's.
     pub fn next(
         &mut self,
         vfs: &Vfs,
         wanted: impl FnOnce(&[u8]) -> bool,
-    ) -> Result<Next, VfsError> {
-        let entry = loop {
-            match self.directory.read() {
-                None => return Ok(Next::End),
-                Some(Ok(entry)) => match entry.file_name().to_bytes() {
-                    b"." | b".." => {}
-                    // It has no name yet, as far as clients are concerned.
-                    name if vfs.rules().atomic && is_temporary(name) => {}
-                    _ => break entry,
-                },
-                Some(Err(errno)) => return Err(errno).explain(ACTION, &self.path),
-            }
-        };
-        let name = entry.file_name();
-        if !wanted(name.to_bytes()) {
-            return Ok(Next::Passed);
+    ) -> Result<Next<Entry>, VfsError> {
+        match self.read(vfs)? {
+            None => Ok(Next::End),
+            Some(found) if wanted(found.file_name().to_bytes()) => self.look(found.file_name()),
+            Some(_) => Ok(Next::Passed),
         }
+    }
+
+    /// Reads the next name for [`Listing::look`] to look at what has it later on, if that is `wanted`.
+    pub fn next_name(
+        &mut self,
+        vfs: &Vfs,
+        wanted: impl FnOnce(&CStr) -> bool,
+    ) -> Result<Next<()>, VfsError> {
+        Ok(match self.read(vfs)? {
+            None => Next::End,
+            Some(found) if wanted(found.file_name()) => Next::Found(()),
+            Some(_) => Next::Passed,
+        })
+    }
+
+    /// Looks at what has the `name` that was read: a link itself, or whoever empties the folders that
+    /// are listed would empty those that links lead to. May block on the disk.
+    pub fn look(&self, name: &CStr) -> Result<Next<Entry>, VfsError> {
         let directory = self.directory.fd().explain(ACTION, &self.path)?;
         Ok(match Entry::of_name(directory, name) {
-            Ok(entry) => Next::Entry(entry),
+            Ok(entry) => Next::Found(entry),
             // Removed since the kernel named it.
             Err(Errno::NOENT) => Next::Passed,
             // Another user's FUSE mount, a broken one, a directory that one may read and not search:
             // none of it says anything about the others.
             Err(errno) => {
                 tracing::debug!(directory = %self.path, ?name, %errno, "cannot look at an entry");
-                Next::Entry(Entry::of_nothing_but(name))
+                Next::Found(Entry::of_nothing_but(name))
             }
         })
+    }
+
+    fn read(&mut self, vfs: &Vfs) -> Result<Option<DirEntry>, VfsError> {
+        loop {
+            match self.directory.read() {
+                None => return Ok(None),
+                Some(Ok(entry)) => match entry.file_name().to_bytes() {
+                    b"." | b".." => {}
+                    // It has no name yet, as far as clients are concerned.
+                    name if vfs.rules().atomic && is_temporary(name) => {}
+                    _ => return Ok(Some(entry)),
+                },
+                Some(Err(errno)) => return Err(errno).explain(ACTION, &self.path),
+            }
+        }
     }
 }
 
 /// What reading one more name of a directory came to.
 #[derive(Debug)]
-pub enum Next {
-    /// What has it.
-    Entry(Entry),
+pub enum Next<T> {
+    /// One that is wanted.
+    Found(T),
     /// Nothing: the name was not wanted, or is gone.
     Passed,
     /// There are no more.
     End,
+}
+
+impl<T> Next<T> {
+    /// The same with what is made of what was found.
+    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Next<U> {
+        match self {
+            Next::Found(found) => Next::Found(make(found)),
+            Next::Passed => Next::Passed,
+            Next::End => Next::End,
+        }
+    }
 }

@@ -65,7 +65,7 @@ pub(super) fn entries(listing: &mut Listing, vfs: &Vfs) -> impl Iterator<Item = 
     std::iter::from_fn(|| {
         loop {
             match listing.next(vfs, |_| true).unwrap() {
-                Next::Entry(entry) => return Some(entry),
+                Next::Found(entry) => return Some(entry),
                 Next::Passed => {}
                 Next::End => return None,
             }

@@ -29,31 +29,28 @@ impl Filter {
 
 /// What comes first.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Order {
-    By(Sort),
-    Reversed(Option<Sort>),
+pub(super) struct Order {
+    /// By name if by nothing else.
+    pub(super) sort: Option<Sort>,
+    pub(super) reverse: bool,
 }
 
 impl Order {
-    pub(super) fn of(options: ListOptions) -> Option<Order> {
-        match (options.sort, options.reverse) {
-            (None, false) => None,
-            (Some(sort), false) => Some(Order::By(sort)),
-            (sort, true) => Some(Order::Reversed(sort)),
+    pub(super) fn of(options: ListOptions) -> Order {
+        Order {
+            sort: options.sort,
+            reverse: options.reverse,
         }
     }
 
-    /// Among equals, and with nothing else asked for, by name.
+    /// Among equals, by name.
     pub(super) fn compare(self, a: &Entry, b: &Entry) -> Ordering {
-        let by = |sort| match sort {
+        let by = match self.sort {
             Some(Sort::Time) => b.modified.cmp(&a.modified),
             Some(Sort::Size) => b.size.cmp(&a.size),
             None => Ordering::Equal,
         };
-        let names = || a.name.cmp(&b.name);
-        match self {
-            Order::By(sort) => by(Some(sort)).then_with(names),
-            Order::Reversed(sort) => by(sort).then_with(names).reverse(),
-        }
+        let order = by.then_with(|| a.name.cmp(&b.name));
+        if self.reverse { order.reverse() } else { order }
     }
 }

@@ -3,25 +3,30 @@
 
 use super::super::recursion::Recursion;
 use super::Lines;
-use super::choice::Filter;
+use super::choice::Order;
+use super::taken::Taken;
 use crate::vfs::{Entry, Listing, Next, Vfs, VfsError};
-use std::collections::VecDeque;
 
-/// Entries that are sorted, which takes them in memory at one time, some 30 MiB. Those of a larger
-/// directory come as the file system has them.
+/// Entries that are sorted. Those of a larger directory come as the file system has them.
 const MOST_SORTED: usize = 100_000;
 
 #[derive(Debug)]
 pub(super) enum Source {
-    /// What is sorted already, then what is still in the directory.
-    Directory(VecDeque<Entry>, Listing),
+    /// What has been taken in to be sorted, then what is still in the directory.
+    Directory(Taken, Listing),
     One(Entry),
     Nothing,
 }
 
+impl Source {
+    pub(super) fn directory(listing: Listing, order: Option<Order>) -> Source {
+        Source::Directory(Taken::new(order), listing)
+    }
+}
+
 /// What comes next.
-pub(super) enum Found {
-    Entry(Entry),
+pub(super) enum Found<T> {
+    One(T),
     /// So many names have been read as were to be; there may be more.
     NotYet,
     End,
@@ -29,7 +34,7 @@ pub(super) enum Found {
 
 impl Lines {
     /// The next entry that is shown. Takes from `names` each name that is read.
-    pub(super) fn next(&mut self, vfs: &Vfs, names: &mut usize) -> Result<Found, VfsError> {
+    pub(super) fn next(&mut self, vfs: &Vfs, names: &mut usize) -> Result<Found<Entry>, VfsError> {
         if !self.sort(vfs, names)? {
             return Ok(Found::NotYet);
         }
@@ -43,16 +48,17 @@ impl Lines {
         match source {
             Source::Nothing => Ok(Found::End),
             Source::One(_) => Ok(match std::mem::replace(source, Source::Nothing) {
-                Source::One(entry) => Found::Entry(entry),
+                Source::One(entry) => Found::One(entry),
                 Source::Directory(..) | Source::Nothing => Found::End,
             }),
-            Source::Directory(sorted, listing) => loop {
-                let entry = match sorted.pop_front() {
-                    Some(entry) => entry,
-                    None => match read(listing, vfs, filter, recursion, names)? {
-                        Found::Entry(entry) => entry,
-                        found @ (Found::NotYet | Found::End) => return Ok(found),
-                    },
+            Source::Directory(taken, listing) => loop {
+                let next = || match taken.next(listing) {
+                    Some(next) => next,
+                    None => listing.next(vfs, |name| filter.passes(name)),
+                };
+                let entry = match read(next, recursion, names)? {
+                    Found::One(entry) => entry,
+                    found @ (Found::NotYet | Found::End) => return Ok(found),
                 };
                 if !admitted(recursion) {
                     return Ok(Found::End);
@@ -63,7 +69,7 @@ impl Lines {
                 if let Some(recursion) = recursion {
                     recursion.shown(&entry);
                 }
-                return Ok(Found::Entry(entry));
+                return Ok(Found::One(entry));
             },
         }
     }
@@ -73,35 +79,49 @@ impl Lines {
         let (Some(order), false) = (self.order, self.sorted) else {
             return Ok(true);
         };
-        if let Source::Directory(sorted, listing) = &mut self.source {
-            while sorted.len() < MOST_SORTED {
-                match read(listing, vfs, &self.filter, &mut self.recursion, names)? {
-                    Found::Entry(entry) => sorted.push_back(entry),
+        let filter = &self.filter;
+        if let Source::Directory(taken, listing) = &mut self.source {
+            let mut arranged = None;
+            while taken.len() < MOST_SORTED {
+                let next = || match taken {
+                    Taken::Names(names) => listing.next_name(vfs, |name| {
+                        let passes = filter.passes(name.to_bytes());
+                        if passes {
+                            names.push(name);
+                        }
+                        passes
+                    }),
+                    Taken::Entries(entries) => {
+                        let next = listing.next(vfs, |name| filter.passes(name))?;
+                        Ok(next.map(|entry| entries.push_back(entry)))
+                    }
+                };
+                match read(next, &mut self.recursion, names)? {
+                    Found::One(()) => {}
                     Found::NotYet => return Ok(false),
                     Found::End => {
-                        sorted.make_contiguous().sort_by(|a, b| order.compare(a, b));
+                        arranged = Some(order);
                         break;
                     }
                 }
             }
+            taken.arrange(arranged);
         }
         self.sorted = true;
         Ok(true)
     }
 }
 
-/// Reads on to the next entry that passes.
-fn read(
-    listing: &mut Listing,
-    vfs: &Vfs,
-    filter: &Filter,
+/// Goes on to the `next` that passes.
+fn read<T>(
+    mut next: impl FnMut() -> Result<Next<T>, VfsError>,
     recursion: &mut Option<Box<Recursion>>,
     names: &mut usize,
-) -> Result<Found, VfsError> {
+) -> Result<Found<T>, VfsError> {
     while let Some(left) = names.checked_sub(1) {
         *names = left;
-        match listing.next(vfs, |name| filter.passes(name))? {
-            Next::Entry(entry) => return Ok(Found::Entry(entry)),
+        match next()? {
+            Next::Found(found) => return Ok(Found::One(found)),
             Next::Passed if admitted(recursion) => {}
             Next::Passed | Next::End => return Ok(Found::End),
         }

@@ -53,7 +53,7 @@ impl StatLines {
     fn gather(&mut self, vfs: &Vfs, mut names: usize) -> Result<bool, VfsError> {
         loop {
             let entry = match self.lines.next(vfs, &mut names)? {
-                Found::Entry(entry) => entry,
+                Found::One(entry) => entry,
                 Found::NotYet => return Ok(false),
                 Found::End => return Ok(true),
             };

@@ -38,6 +38,12 @@ fn options_choose_sort_and_reverse() {
     let mut client = server.alice();
     let mut listed = |command: &str| client.listing(command);
     let is = |text: &str, expected: &[&str]| assert_eq!(names(text), expected, "{text}");
+    is(&listed("LIST"), &["a.txt", "b.txt", "c.log", "dir"]);
+    is(
+        &listed("NLST -a"),
+        &[".hidden", "a.txt", "b.txt", "c.log", "dir"],
+    );
+    is(&listed("NLST *.*"), &["a.txt", "b.txt", "c.log"]);
     is(&listed("LIST -t"), &["a.txt", "c.log", "b.txt", "dir"]);
     is(&listed("LIST -rt"), &["dir", "b.txt", "c.log", "a.txt"]);
     is(&listed("NLST -r"), &["dir", "c.log", "b.txt", "a.txt"]);
@@ -117,13 +123,19 @@ fn a_large_directory_is_sorted_and_searched_whole() {
         server.put(&format!("f{number:04}"), b"");
     }
     let mut client = server.alice();
-    let expected: Vec<_> = (0..5000)
-        .rev()
-        .map(|number| format!("f{number:04}"))
-        .collect();
+    let mut expected: Vec<_> = (0..5000).map(|number| format!("f{number:04}")).collect();
+    assert_eq!(names(&client.listing("NLST")), expected);
+    assert_eq!(names(&client.listing("LIST")), expected);
+    expected.reverse();
     assert_eq!(names(&client.listing("NLST -r")), expected);
+    assert_eq!(names(&client.listing("LIST -S")).len(), 5000);
     assert_eq!(client.listing("NLST *none"), "");
     assert_eq!(names(&client.listing("NLST *4242")), ["f4242"]);
+    let status = client.expect("STAT .", 212);
+    assert!(
+        status.lines().nth(1).unwrap().ends_with(" f0000"),
+        "{status}"
+    );
     let status = client.expect("STAT -r", 212);
     assert_eq!(status.lines().count(), 1002);
     assert!(
@@ -231,6 +243,10 @@ fn trees_are_listed_as_ls_does() {
     assert_eq!(
         listed("NLST -Rr"),
         ".:\nz\ne\na\n\n./e:\n\n./a:\nx\nup\nb\n\n./a/b:\nc\n\n./a/b/c:\nfile\n"
+    );
+    assert_eq!(
+        listed("NLST -R"),
+        ".:\na\ne\nz\n\n./a:\nb\nup\nx\n\n./a/b:\nc\n\n./a/b/c:\nfile\n\n./e:\n"
     );
     assert_eq!(
         listed("NLST -R a/b"),
