@@ -173,3 +173,69 @@ fn a_large_directory_comes_whole() {
             .ends_with("212 Cut short; LIST shows all.\r\n")
     );
 }
+
+/// A client that empties what is listed as a directory must not come into one through a link.
+#[test]
+fn links_are_listed_as_links_and_followed_by_name() {
+    let server = Server::start();
+    server.put("file", b"12345");
+    std::fs::create_dir(server.root().join("dir")).unwrap();
+    server.put("dir/inner", b"1");
+    for (target, name) in [
+        ("dir", "to-dir"),
+        ("file", "to-file"),
+        ("../nothing", "out"),
+        ("nothing", "dangling"),
+    ] {
+        std::os::unix::fs::symlink(target, server.root().join(name)).unwrap();
+    }
+    let mut client = server.alice();
+    let mut listed = |command: &str| client.listing(command);
+    let long = listed("LIST");
+    for line in [
+        "to-dir -> dir",
+        "to-file -> file",
+        "out -> ../nothing",
+        "dangling -> nothing",
+    ] {
+        let link = |found: &str| found.starts_with("lrwx") && found.ends_with(&format!(" {line}"));
+        assert!(long.lines().any(link), "{long}");
+    }
+    let facts = listed("MLSD");
+    let line = facts.lines().find(|line| line.ends_with(" to-dir"));
+    let line = line.unwrap();
+    assert!(line.starts_with("type=OS.unix=slink:dir;"), "{line}");
+    assert!(line.contains(";perm=df;"), "{line}");
+    // As `ls` has it, but that a directory needs no slash behind it: other servers list it, too.
+    for command in ["NLST to-dir", "NLST to-dir/"] {
+        assert!(listed(command).ends_with("/inner\r\n"), "{command}");
+    }
+    assert!(listed("LIST -d to-dir").ends_with(" to-dir -> dir\r\n"));
+    assert!(listed("LIST -d to-dir/").starts_with('d'));
+    assert!(listed("LIST dangling").ends_with(" dangling -> nothing\r\n"));
+    assert!(listed("MLSD to-dir").ends_with(" inner\r\n"));
+    let status = client.expect("STAT out", 213);
+    assert!(status.contains(" out -> ../nothing\r\n"), "{status}");
+
+    for name in ["to-dir", "dangling", "out"] {
+        let facts = client.expect(&format!("MLST {name}"), 250);
+        assert!(facts.contains(" type=OS.unix=slink:"), "{facts}");
+        client.expect(&format!("RNFR {name}"), 350);
+        client.expect(&format!("RNTO {name}-2"), 250);
+        client.expect(&format!("RMD {name}-2"), 550);
+    }
+    client.expect("SIZE to-file", 213);
+    client.expect("MDTM to-file", 213);
+    client.expect("SIZE dangling-2", 550);
+    client.expect("CWD to-dir-2", 250);
+    // Where it is, is a directory, by whatever name.
+    for command in ["MLST", "MLST .", "MLST /to-dir-2/"] {
+        let facts = client.expect(command, 250);
+        assert!(facts.contains(" type=dir;"), "{command}: {facts}");
+    }
+    assert!(client.listing("LIST -d").starts_with('d'));
+    for name in ["to-dir-2", "dangling-2", "out-2"] {
+        client.expect(&format!("DELE /{name}"), 250);
+    }
+    assert_eq!(server.get("dir/inner"), b"1");
+}
