@@ -194,7 +194,7 @@ fn loopback_is_locked_like_any_interface() -> Result<()> {
             connected
                 .err()
                 .and_then(|error| error.downcast::<io::Error>().ok())
-                .is_some_and(|error| error.kind() == io::ErrorKind::TimedOut),
+                .is_some_and(|error| error.kind() == ErrorKind::TimedOut),
             "{attach}: 127.0.0.2 was answered"
         );
         let fetched = session.fetch("RETR file", hole)?;
