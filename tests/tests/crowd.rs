@@ -31,7 +31,7 @@ fn exercise(family: Family, host: impl Fn(u16) -> u16 + Sync) -> Result<()> {
             clients: CLIENTS,
             ..Options::default()
         },
-        Ok,
+        |settings| settings.set("limits.sessions_per_address", 0),
     )?;
     let content = site.put("file", LEN)?;
     let hash = files::hash(&content);

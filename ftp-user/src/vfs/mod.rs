@@ -48,8 +48,9 @@ pub struct Tree {
 
 impl Tree {
     /// Opens the tree under `root`, which may itself be reached by links, and by directories that
-    /// only the daemon or only the account's user may search. With credentials, all work in it is done with them; with rules,
-    /// uploads keep to them, and where they have a quota, what is there is counted now.
+    /// only the daemon or only the account's user may search. With credentials, all work in it is
+    /// done with them; with rules, uploads keep to them, and where they have a quota, what is there
+    /// is counted now.
     pub fn open(
         root: &Path,
         credentials: Option<Arc<Credentials>>,
