@@ -83,10 +83,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let monitor = Monitor::default();
         let opened = match self.open_data(&monitor).await {
             Ok(Ok(opened)) => {
-                // By itself, before the bytes: together with the last reply, which small files would
-                // allow, it reaches devices that take one reply from one segment, and miss the other.
+                // What moves at once, as small files do, is over before the client could do anything
+                // with this: it is woken once.
                 let opening = Reply::new(Code::OpeningData, transfer.opening);
-                self.control.send(&opening).await.map(|()| Ok(opened))
+                self.control.hold(&opening);
+                match transfer.job.is_upload() {
+                    // The client waits for it.
+                    true => self.control.release().await.map(|()| Ok(opened)),
+                    false => Ok(Ok(opened)),
+                }
             }
             refused => refused,
         };
@@ -113,6 +118,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let work = perform(connection, job, secure, self.whose());
         let watched = self.watch(&monitor, work).await;
         let took = started.elapsed();
+        // By itself: devices take one reply from one segment, and would miss the last one in it.
+        let watched = match self.control.release().await {
+            Ok(()) => watched,
+            Err(lost) => watched.and(Err(lost)),
+        };
         let (ended, reply) = match &watched {
             Ok(Watched::Done(Ok(()))) => (
                 "complete".to_owned(),
