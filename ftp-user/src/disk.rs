@@ -51,12 +51,8 @@ pub fn enter() -> Option<Visit<'static>> {
 
 /// Has somebody listen on, from now on, when work on a worker of this runtime hangs. Once for a process.
 pub fn rescue(runtime: Handle) -> io::Result<()> {
-    let watching = move || WORKERS.watch(&runtime);
     let thread = thread::Builder::new().name("disk-watch".to_owned());
-    let thread = thread.spawn(watching)?;
-    // A second one watches as well, and is never woken.
-    let _ = WORKERS.watcher.set(thread.thread().clone());
-    Ok(())
+    thread.spawn(move || WORKERS.watch(&runtime)).map(drop)
 }
 
 #[derive(Debug)]
@@ -112,6 +108,8 @@ impl Workers {
     /// Wakes a worker every [`TICK`] while anybody is at it: it finds what waits, and then listens.
     /// Sleeps while nobody is.
     fn watch(&self, runtime: &Handle) -> ! {
+        // Before the first look at `watched`: whoever comes earlier is seen there, and later wakes us.
+        let _ = self.watcher.set(thread::current());
         loop {
             while !self.watched.load(Ordering::SeqCst) {
                 thread::park();

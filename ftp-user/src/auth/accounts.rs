@@ -175,7 +175,8 @@ impl Accounts {
         admitted
     }
 
-    /// The account whose password it is, else why nobody is let in. Of users of the host, PAM learns that they come from `client`.
+    /// The account whose password it is, else why nobody is let in. Of users of the host, PAM learns
+    /// that they come from `client`.
     async fn verify(
         &self,
         name: &[u8],

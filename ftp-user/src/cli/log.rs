@@ -80,9 +80,7 @@ impl Logging {
         self.started.get_or_init(|| format);
         Ok(())
     }
-}
 
-impl Logging {
     /// A bare word has to be a level: for the library it may also be a module, and whoever mistypes a
     /// level would have no log at all.
     fn filter(&self) -> anyhow::Result<EnvFilter> {

@@ -1,7 +1,7 @@
 //! RFC 959 §4.1.3 RETR, RFC 3659 §5 REST, RANG of draft-bryan-ftp-range-08.
 
 use super::state::Pending;
-use super::told::Whose;
+use super::told::{Whose, shown};
 use super::transfer::{Job, Transfer};
 use super::{Answer, Session, outcome};
 use crate::control::ControlError;
@@ -114,8 +114,7 @@ fn open(
 ) -> Result<(Job, u64), Reply> {
     let refuse = |error: VfsError| outcome::of_vfs_error(&error);
     let failed = |error: io::Error| {
-        let path = String::from_utf8_lossy(path.as_bytes());
-        tracing::warn!(session, %client, path = &*path, %error, "cannot read");
+        tracing::warn!(session, %client, path = &*shown(path), %error, "cannot read");
         Reply::new(Code::LocalError, "Local error while reading.")
     };
     let (mut file, size) = vfs.open_read(path).map_err(refuse)?;

@@ -37,13 +37,18 @@ impl<S> Session<S> {
         }
     }
 
+    /// Whoever is logged in.
+    pub(super) fn who(&self) -> &str {
+        match &self.login {
+            Login::User(user) => &user.account.name,
+            Login::Nobody | Login::Named(_) => "",
+        }
+    }
+
     /// To be called for each change that was made and that no transfer's event tells of.
     pub(super) fn changed(&self, verb: &'static str, path: &VirtualPath, change: &Change<'_>) {
         let Whose { session, client } = self.whose();
-        let user = match &self.login {
-            Login::User(user) => &user.account.name[..],
-            Login::Nobody | Login::Named(_) => "",
-        };
+        let user = self.who();
         let (mut new_path, mut mode, mut points_to, mut parts) = (None, None, None, None);
         match change {
             Change::Plain => {}
@@ -52,12 +57,12 @@ impl<S> Session<S> {
             Change::PointsTo(target) => points_to = Some(String::from_utf8_lossy(target)),
             Change::Parts(paths) => parts = Some(format!("{paths:?}")),
         }
-        // Strings, not what they display: so the log quotes them.
         tracing::info!(session, %client, user, verb, path = &*shown(path),
             new_path = new_path.as_deref(), mode, points_to = points_to.as_deref(), parts, "change");
     }
 }
 
-fn shown(path: &VirtualPath) -> Cow<'_, str> {
+/// A string, not what displays itself: so the log quotes it.
+pub(super) fn shown(path: &VirtualPath) -> Cow<'_, str> {
     String::from_utf8_lossy(path.as_bytes())
 }

@@ -9,7 +9,7 @@ pub(super) use self::job::Job;
 use self::connect::{Source, connect};
 use self::job::perform;
 use super::tls::Secure;
-use super::told::Whose;
+use super::told::{Whose, shown};
 use super::{Answer, Line, Session, Stop, outcome};
 use crate::auth::Accounts;
 use crate::control::ControlError;
@@ -141,9 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             ),
             Err(lost) => (lost.to_string(), None),
         };
-        let user = self.user().map_or("", |user| &user.account.name[..]);
-        // Strings, not what they display: so the log quotes them.
-        let path = String::from_utf8_lossy(transfer.path.as_bytes());
+        let (user, path) = (self.who(), shown(&transfer.path));
         tracing::info!(session = self.id, client = %self.ends.client.ip(), user,
             verb = transfer.verb, path = &*path, bytes = monitor.bytes(),
             seconds = took.as_secs_f64(), ended,

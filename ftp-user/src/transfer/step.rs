@@ -224,13 +224,13 @@ mod tests {
     }
 
     /// Computes for a while, and counts how many do at once.
-    struct Computing<'a> {
+    struct Computing {
         attempts: u32,
-        now: &'a AtomicUsize,
-        most: &'a AtomicUsize,
+        now: &'static AtomicUsize,
+        most: &'static AtomicUsize,
     }
 
-    impl Job for Computing<'static> {
+    impl Job for Computing {
         fn direction(&self) -> Direction {
             Direction::Out
         }

@@ -3,7 +3,9 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, RenameFlags, mkdirat, renameat, renameat_with, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, RenameFlags, linkat, mkdirat, renameat, renameat_with, statat, unlinkat,
+};
 use rustix::io::Errno;
 
 use super::error::{ErrorKind, Explain as _};
@@ -127,8 +129,8 @@ impl Vfs {
     }
 }
 
-/// rename(2) to a name that nothing has: EEXIST.
-fn rename_new(
+/// rename(2) to a name that nothing may have: EEXIST.
+pub(super) fn rename_new(
     old_parent: &OwnedFd,
     old_name: &[u8],
     new_parent: &OwnedFd,
@@ -136,12 +138,21 @@ fn rename_new(
 ) -> Result<(), Errno> {
     let new = RenameFlags::NOREPLACE;
     match renameat_with(old_parent, old_name, new_parent, new_name, new) {
-        // A directory into itself; or this file system (NFS) does not know how, and what comes to be
-        // there in this moment is replaced.
-        Err(Errno::INVAL) => match statat(new_parent, new_name, LOOK) {
+        // Not known to this file system (NFS), or a directory is to go into itself.
+        Err(Errno::INVAL) => {}
+        renamed => return renamed,
+    }
+    let old = statat(old_parent, old_name, LOOK)?;
+    match FileType::from_raw_mode(old.st_mode) {
+        // Has one name only: what comes to have the new one in this moment is replaced.
+        FileType::Directory => match statat(new_parent, new_name, LOOK) {
             Ok(_) => Err(Errno::EXIST),
             Err(_) => renameat(old_parent, old_name, new_parent, new_name),
         },
-        renamed => renamed,
+        // A second name, then without the first, is as good.
+        _ => {
+            linkat(old_parent, old_name, new_parent, new_name, AtFlags::empty())?;
+            unlinkat(old_parent, old_name, AtFlags::empty())
+        }
     }
 }

@@ -4,11 +4,11 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{
-    AtFlags, Mode, OFlags, RenameFlags, Stat, fchmod, fstat, fsync, linkat, openat, renameat,
-    renameat_with, statat, unlinkat,
+    AtFlags, Mode, OFlags, Stat, fchmod, fstat, fsync, openat, renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
 
+use super::super::change::rename_new;
 use super::super::quota::inode;
 use super::super::{LOOK, resolve, wear};
 use super::{Place, Rules, Upload};
@@ -96,7 +96,8 @@ impl Upload {
                 1 => ".part".to_owned(),
                 number => format!(".{number}.part"),
             };
-            match rename_new(directory, temporary, &[name, end.as_bytes()].concat()) {
+            let left = [name, end.as_bytes()].concat();
+            match rename_new(directory, temporary.as_bytes(), directory, &left) {
                 Err(errno @ Errno::EXIST) => last = errno,
                 done => return done,
             }
@@ -144,16 +145,4 @@ fn replace(rules: &Rules, directory: &OwnedFd, from: &str, to: &[u8]) -> Result<
         ledger.removed(&replaced);
     }
     Ok(())
-}
-
-/// Gives the file `from` the name `to`, which nothing may have: EEXIST.
-fn rename_new(directory: &OwnedFd, from: &str, to: &[u8]) -> Result<(), Errno> {
-    match renameat_with(directory, from, directory, to, RenameFlags::NOREPLACE) {
-        // Not known to this file system (NFS). A second name, then without the first, is as good.
-        Err(Errno::INVAL) => {
-            linkat(directory, from, directory, to, AtFlags::empty())?;
-            unlinkat(directory, from, AtFlags::empty())
-        }
-        done => done,
-    }
 }
