@@ -16,10 +16,14 @@ const MOST_WAITING: usize = 1 << 20;
 /// over from the other, do not mix.
 const PIECE: usize = 4096;
 
+/// How long lines that come close together are gathered: to wake the thread for each costs more than
+/// to write it.
+const GATHER: Duration = Duration::from_millis(10);
+
 /// How long the end of the process waits for the last lines.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-static LINES: Lines = Lines::new();
+static LINES: Lines = Lines::new(GATHER);
 
 /// Takes lines, each in one write: at once, or once [`carry`] has been called by that thread. Fails
 /// never.
@@ -61,6 +65,7 @@ pub fn flush() {
 
 #[derive(Debug)]
 struct Lines {
+    gather: Duration,
     state: Mutex<State>,
     filled: Condvar,
     emptied: Condvar,
@@ -72,17 +77,21 @@ struct State {
     carried: bool,
     /// Whether it has some in its hands.
     writing: bool,
+    /// Whether somebody waits for it to be done.
+    flushing: bool,
     waiting: Vec<u8>,
     /// Lines that nobody has been told of.
     lost: u64,
 }
 
 impl Lines {
-    const fn new() -> Lines {
+    const fn new(gather: Duration) -> Lines {
         Lines {
+            gather,
             state: Mutex::new(State {
                 carried: false,
                 writing: false,
+                flushing: false,
                 waiting: Vec::new(),
                 lost: 0,
             }),
@@ -136,7 +145,11 @@ impl Lines {
 
     /// Waits for lines, and takes them in place of those that are done.
     fn next(&self, lines: &mut Vec<u8>) {
-        let mut state = self.lock();
+        let unhurried = |state: &mut State| !state.flushing;
+        let gathered = self
+            .filled
+            .wait_timeout_while(self.lock(), self.gather, unhurried);
+        let (mut state, _) = gathered.unwrap_or_else(PoisonError::into_inner);
         state.writing = false;
         if state.waiting.is_empty() {
             self.emptied.notify_all();
@@ -160,8 +173,13 @@ impl Lines {
 
     fn flush(&self, patience: Duration) {
         let busy = |state: &mut State| state.writing || !state.waiting.is_empty();
+        let mut state = self.lock();
+        state.flushing = true;
+        self.filled.notify_one();
         // Poisoned or late: the process ends all the same.
-        let _ = self.emptied.wait_timeout_while(self.lock(), patience, busy);
+        if let Ok((mut state, _)) = self.emptied.wait_timeout_while(state, patience, busy) {
+            state.flushing = false;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -8,7 +8,14 @@ const LONG: Duration = Duration::from_secs(10);
 
 /// Lines that are carried to `out`, and what is told of lost ones.
 fn carried(out: impl Write + Send + 'static) -> (&'static Lines, mpsc::Receiver<u64>) {
-    let lines: &Lines = Box::leak(Box::new(Lines::new()));
+    carried_after(GATHER, out)
+}
+
+fn carried_after(
+    gather: Duration,
+    out: impl Write + Send + 'static,
+) -> (&'static Lines, mpsc::Receiver<u64>) {
+    let lines: &Lines = Box::leak(Box::new(Lines::new(gather)));
     let (told, hear) = mpsc::channel();
     lines.lock().carried = true;
     thread::spawn(move || {
@@ -71,6 +78,22 @@ fn what_is_flushed_is_written() {
         reader.read_exact(&mut said).unwrap();
         assert_eq!(said, text.as_bytes());
     }
+}
+
+#[test]
+fn lines_that_come_close_together_are_written_in_one_go() {
+    let (file, written) = mpsc::channel();
+    let disk = Disk {
+        room: 0,
+        refuses: 0,
+        file,
+    };
+    let (lines, _told) = carried_after(100 * LONG, disk);
+    for text in ["first\n", "second\n", "third\n"] {
+        lines.take(text.as_bytes());
+    }
+    lines.flush(LONG);
+    assert_eq!(written.try_recv().unwrap(), b"first\nsecond\nthird\n");
 }
 
 /// A disk with some room, then none, then a lot.
