@@ -25,6 +25,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use self::log::Logging;
 use crate::config::{Config, ConfigError, LogFormat};
 use crate::generation::GenerationError;
+use crate::pinholes::inspect::announce;
 use crate::stderr;
 
 /// Where the configuration is looked for if nobody names another file.
@@ -101,7 +102,10 @@ fn is_of_settings(error: &anyhow::Error) -> bool {
 fn run(command: Command, logging: &Logging) -> anyhow::Result<ExitCode> {
     // Those who run for long say in their configuration how they log.
     let started = match &command {
-        Command::Serve(_) | Command::Guard(_) => Ok(()),
+        Command::Serve(_) | Command::Guard(_) => {
+            announce();
+            Ok(())
+        }
         Command::User(_)
         | Command::Status(_)
         | Command::Trace(_)

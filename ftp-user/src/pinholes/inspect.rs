@@ -25,7 +25,7 @@ use self::guard::GuardTables;
 pub(in crate::pinholes) use self::process::{Maps, Programs};
 pub use self::{
     guard::{Controls, Listener},
-    process::processes,
+    process::{announce, processes},
 };
 use super::kernel::pinned_layouts;
 

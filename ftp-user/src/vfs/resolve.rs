@@ -135,9 +135,9 @@ pub(super) fn open(root: impl AsFd, path: &VirtualPath, access: OFlags) -> Resul
         Mode::empty()
     };
     let file = open_beneath(root, path.relative(), flags, mode)?;
-    // Nonblocking was for the open. Left on, it would leak into splice(2) on this file.
-    let status = rustix::fs::fcntl_getfl(&file)?;
-    rustix::fs::fcntl_setfl(&file, status - OFlags::NONBLOCK)?;
+    // Nonblocking was for the open, and the only status flag. Left on, it would leak into splice(2) on
+    // this file.
+    rustix::fs::fcntl_setfl(&file, OFlags::empty())?;
     Ok(file)
 }
 

@@ -1,7 +1,7 @@
 //! Which programs a process holds, and which maps are theirs. That `/proc/PID/fdinfo` tells
 //! (kernel/bpf/syscall.c, `bpf_prog_show_fdinfo`), and the kernel.
 
-use std::{collections::HashSet, path::Path};
+use std::{collections::HashSet, ffi::CStr, path::Path};
 
 use aya::{
     maps::MapInfo,
@@ -10,16 +10,26 @@ use aya::{
 
 use super::{super::proc, InspectError, unreadable};
 
+/// As `/proc/PID/comm` has it.
+const PROGRAM: &CStr = c"pinhole";
+
+/// Lets [`processes`] find this process, whatever the file is called that it was started from. To be
+/// called by its first thread.
+pub fn announce() {
+    // Without it, the process keeps its file's name, which mostly is the same.
+    let _ = rustix::thread::set_name(PROGRAM);
+}
+
 /// Every process of this program's name, whatever it does.
 ///
 /// # Errors
 ///
 /// `/proc` cannot be read.
 pub fn processes() -> Result<Vec<u32>, InspectError> {
-    /// As `/proc/PID/comm` has it.
-    const PROGRAM: &str = "pinhole";
     let pids = proc::pids().map_err(unreadable(Path::new("/proc")))?;
-    Ok(pids.filter(|&pid| proc::name(pid) == PROGRAM).collect())
+    Ok(pids
+        .filter(|&pid| proc::name(pid).as_bytes() == PROGRAM.to_bytes())
+        .collect())
 }
 
 /// The programs that a process holds.
