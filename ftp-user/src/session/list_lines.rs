@@ -21,7 +21,7 @@ use std::io;
 /// Bytes of listing made in one go.
 const CHUNK: usize = 16 << 10;
 /// Names read in one go, wanted or not.
-const STEP: usize = 2000;
+const STEP: usize = 500;
 
 /// A listing on its way, and the tree that it is of.
 #[derive(Debug)]
@@ -101,7 +101,7 @@ impl Lines {
                     }
                     None => name(argument),
                 }
-                Source::directory(vfs.list(path)?, order)
+                Source::directory(vfs.list(path)?)
             }
             Ok(mut entry) => {
                 // The name as it was asked for: what NLST says can be used as it is.
@@ -124,7 +124,7 @@ impl Lines {
                 name(before);
                 let parent = path.parent();
                 recursion = most.map(|most| Box::new(Recursion::new(parent.clone(), before, most)));
-                Source::directory(vfs.list(&parent)?, order)
+                Source::directory(vfs.list(&parent)?)
             }
             Err(error) => return Err(error),
         };
@@ -153,7 +153,7 @@ impl Lines {
             return Ok(None);
         }
         Ok(Some(Lines {
-            source: Source::directory(vfs.list(path)?, None),
+            source: Source::directory(vfs.list(path)?),
             filter: Filter {
                 pattern: None,
                 hidden: true,
@@ -200,7 +200,7 @@ impl Lines {
             return false;
         };
         listing::heading(&recursion.heading(), self.first, out);
-        self.source = Source::directory(listing, self.order);
+        self.source = Source::directory(listing);
         self.sorted = false;
         self.filter.pattern = None;
         if let Format::Name { directory } = &mut self.format {

@@ -1,4 +1,4 @@
-//! Reading a directory as a stream: one kernel buffer of names in memory, one statx for each entry,
+//! Reading a directory as a stream: one kernel buffer of names in memory, at most one statx for each entry,
 //! however many entries there are.
 
 use std::ffi::CStr;
@@ -31,36 +31,25 @@ impl Listing {
         })
     }
 
-    /// Reads the next name, and looks at what has it if the name is `wanted`. May block on the disk.
+    /// Reads the next name, and `looks` at what has it if the name is `wanted`. May block on the disk.
     /// "." and ".." are left out; the order is the kernel's.
     pub fn next(
         &mut self,
         vfs: &Vfs,
+        looks: bool,
         wanted: impl FnOnce(&[u8]) -> bool,
     ) -> Result<Next<Entry>, VfsError> {
         match self.read(vfs)? {
             None => Ok(Next::End),
-            Some(found) if wanted(found.file_name().to_bytes()) => self.look(found.file_name()),
-            Some(_) => Ok(Next::Passed),
+            Some(found) if !wanted(found.file_name().to_bytes()) => Ok(Next::Passed),
+            Some(found) if looks => self.look(found.file_name()),
+            Some(found) => Ok(Next::Found(Entry::of_nothing_but(found.file_name()))),
         }
     }
 
-    /// Reads the next name for [`Listing::look`] to look at what has it later on, if that is `wanted`.
-    pub fn next_name(
-        &mut self,
-        vfs: &Vfs,
-        wanted: impl FnOnce(&CStr) -> bool,
-    ) -> Result<Next<()>, VfsError> {
-        Ok(match self.read(vfs)? {
-            None => Next::End,
-            Some(found) if wanted(found.file_name()) => Next::Found(()),
-            Some(_) => Next::Passed,
-        })
-    }
-
-    /// Looks at what has the `name` that was read: a link itself, or whoever empties the folders that
-    /// are listed would empty those that links lead to. May block on the disk.
-    pub fn look(&self, name: &CStr) -> Result<Next<Entry>, VfsError> {
+    /// Looks at what has the `name`: a link itself, or whoever empties the folders that are listed would
+    /// empty those that links lead to.
+    fn look(&self, name: &CStr) -> Result<Next<Entry>, VfsError> {
         let directory = self.directory.fd().explain(ACTION, &self.path)?;
         Ok(match Entry::of_name(directory, name) {
             Ok(entry) => Next::Found(entry),

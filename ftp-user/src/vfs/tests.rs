@@ -64,7 +64,7 @@ impl Site {
 pub(super) fn entries(listing: &mut Listing, vfs: &Vfs) -> impl Iterator<Item = Entry> {
     std::iter::from_fn(|| {
         loop {
-            match listing.next(vfs, |_| true).unwrap() {
+            match listing.next(vfs, true, |_| true).unwrap() {
                 Next::Found(entry) => return Some(entry),
                 Next::Passed => {}
                 Next::End => return None,

@@ -2,8 +2,6 @@
 
 use crate::proto::glob;
 use crate::proto::list_options::{ListOptions, Sort};
-use crate::vfs::Entry;
-use std::cmp::Ordering;
 
 /// Which entries of a directory are shown.
 #[derive(Debug)]
@@ -30,7 +28,7 @@ impl Filter {
 /// What comes first.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Order {
-    /// By name if by nothing else.
+    /// By name if by nothing else, and among equals.
     pub(super) sort: Option<Sort>,
     pub(super) reverse: bool,
 }
@@ -41,16 +39,5 @@ impl Order {
             sort: options.sort,
             reverse: options.reverse,
         }
-    }
-
-    /// Among equals, by name.
-    pub(super) fn compare(self, a: &Entry, b: &Entry) -> Ordering {
-        let by = match self.sort {
-            Some(Sort::Time) => b.modified.cmp(&a.modified),
-            Some(Sort::Size) => b.size.cmp(&a.size),
-            None => Ordering::Equal,
-        };
-        let order = by.then_with(|| a.name.cmp(&b.name));
-        if self.reverse { order.reverse() } else { order }
     }
 }

@@ -29,6 +29,13 @@ pub(in crate::session) enum Format {
 }
 
 impl Format {
+    pub(in crate::session) fn says_more_than_names(&self) -> bool {
+        match self {
+            Format::Name { .. } => false,
+            Format::Long { .. } | Format::Facts { .. } => true,
+        }
+    }
+
     /// Whether there is a line for the entry. One of which only the name is known is left out of a
     /// LIST: a line that is made up would be believed, and one with question marks, as `ls` prints
     /// it, is read by few clients.

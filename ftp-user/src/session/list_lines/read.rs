@@ -3,12 +3,8 @@
 
 use super::super::recursion::Recursion;
 use super::Lines;
-use super::choice::Order;
 use super::taken::Taken;
 use crate::vfs::{Entry, Listing, Next, Vfs, VfsError};
-
-/// Entries that are sorted. Those of a larger directory come as the file system has them.
-const MOST_SORTED: usize = 100_000;
 
 #[derive(Debug)]
 pub(super) enum Source {
@@ -19,8 +15,8 @@ pub(super) enum Source {
 }
 
 impl Source {
-    pub(super) fn directory(listing: Listing, order: Option<Order>) -> Source {
-        Source::Directory(Taken::new(order), listing)
+    pub(super) fn directory(listing: Listing) -> Source {
+        Source::Directory(Taken::default(), listing)
     }
 }
 
@@ -38,6 +34,7 @@ impl Lines {
         if !self.sort(vfs, names)? {
             return Ok(Found::NotYet);
         }
+        let looks = self.looks();
         let Lines {
             source,
             filter,
@@ -52,9 +49,9 @@ impl Lines {
                 Source::Directory(..) | Source::Nothing => Found::End,
             }),
             Source::Directory(taken, listing) => loop {
-                let next = || match taken.next(listing) {
-                    Some(next) => next,
-                    None => listing.next(vfs, |name| filter.passes(name)),
+                let next = || match taken.pop() {
+                    Some(entry) => Ok(Next::Found(entry)),
+                    None => listing.next(vfs, looks, |name| filter.passes(name)),
                 };
                 let entry = match read(next, recursion, names)? {
                     Found::One(entry) => entry,
@@ -74,27 +71,25 @@ impl Lines {
         }
     }
 
+    /// Whether more than names has to be known.
+    fn looks(&self) -> bool {
+        let sorts_by_more = self.order.is_some_and(|order| order.sort.is_some());
+        sorts_by_more || self.recursion.is_some() || self.format.says_more_than_names()
+    }
+
     /// Takes in what is to be sorted, once for each directory, and says whether that is done.
     fn sort(&mut self, vfs: &Vfs, names: &mut usize) -> Result<bool, VfsError> {
         let (Some(order), false) = (self.order, self.sorted) else {
             return Ok(true);
         };
+        let looks = self.looks();
         let filter = &self.filter;
         if let Source::Directory(taken, listing) = &mut self.source {
             let mut arranged = None;
-            while taken.len() < MOST_SORTED {
-                let next = || match taken {
-                    Taken::Names(names) => listing.next_name(vfs, |name| {
-                        let passes = filter.passes(name.to_bytes());
-                        if passes {
-                            names.push(name);
-                        }
-                        passes
-                    }),
-                    Taken::Entries(entries) => {
-                        let next = listing.next(vfs, |name| filter.passes(name))?;
-                        Ok(next.map(|entry| entries.push_back(entry)))
-                    }
+            while !taken.is_full() {
+                let next = || {
+                    let next = listing.next(vfs, looks, |name| filter.passes(name))?;
+                    Ok(next.map(|entry| taken.push(&entry)))
                 };
                 match read(next, &mut self.recursion, names)? {
                     Found::One(()) => {}

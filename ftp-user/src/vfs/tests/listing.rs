@@ -86,7 +86,7 @@ fn names_that_are_not_wanted_are_not_looked_at() {
     let mut listing = tree.vfs.list(&at("/")).unwrap();
     let mut next = |wanted: bool| {
         let mut seen = Vec::new();
-        let next = listing.next(&tree.vfs, |name| {
+        let next = listing.next(&tree.vfs, true, |name| {
             seen = name.to_vec();
             wanted
         });
