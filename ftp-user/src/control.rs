@@ -40,6 +40,9 @@ pub enum ControlError {
     /// The client had more to say where TLS was to end.
     #[error("control connection: the client sent more inside TLS after CCC")]
     SpokeOn,
+    /// The client does not wait for replies, and what it says has to be kept until a transfer is over.
+    #[error("control connection: more commands during a transfer than are kept until its end")]
+    Flooded,
     /// The client does not read its replies.
     #[error("control connection: a reply could not be sent within {}s", .0.as_secs())]
     WriteTimeout(Duration),

@@ -2,7 +2,7 @@
 //! have it.
 
 use super::told::Change;
-use super::transfer::Watched;
+use super::watched::Watched;
 use super::{Answer, Session, outcome};
 use crate::control::ControlError;
 use crate::proto::{Code, Reply};

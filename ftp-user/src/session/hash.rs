@@ -1,7 +1,7 @@
 //! HASH of draft-bryan-ftpext-hash-02; XCRC XMD5 XSHA1 XSHA256 XSHA512, as other servers have them.
 
 use super::state::Pending;
-use super::transfer::Watched;
+use super::watched::Watched;
 use super::{Answer, Session, outcome};
 use crate::control::ControlError;
 use crate::digest;

@@ -26,6 +26,8 @@ mod tls;
 mod told;
 mod transfer;
 mod virtual_host;
+mod waiting;
+mod watched;
 
 #[cfg(test)]
 mod tests;
@@ -43,7 +45,6 @@ use crate::vfs::{Vfs, VfsError};
 pub use activity::Activity;
 pub(crate) use activity::Seat;
 use state::{Login, Parameters, Pending, User};
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tls::Security;
@@ -52,6 +53,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use told::Whose;
 use virtual_host::Named;
+use waiting::Waiting;
 
 /// What all sessions share, whatever their settings.
 #[derive(Debug)]
@@ -98,8 +100,7 @@ struct Session<S> {
     id: SessionId,
     ends: Ends,
     control: Control<S>,
-    /// Lines that came in while a transfer ran, in order.
-    waiting: VecDeque<Line>,
+    waiting: Waiting,
     /// Since when nobody has been logged in, if nobody is.
     unknown_since: Instant,
     login: Login,
@@ -162,7 +163,7 @@ where
         id,
         ends,
         control,
-        waiting: VecDeque::new(),
+        waiting: Waiting::default(),
         unknown_since: Instant::now(),
         login: Login::Nobody,
         login_failures: 0,
@@ -235,7 +236,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         if deadline <= Instant::now() {
             return Ok(Event::TimedOut(why));
         }
-        if let Some(line) = self.waiting.pop_front() {
+        if let Some(line) = self.waiting.next() {
             return Ok(Event::Line(line));
         }
         tokio::select! {

@@ -1,5 +1,4 @@
-//! RFC 959 §4.1.3 ABOR, §5.2 and §6: a transfer from its data connection to its last reply, with the
-//! control connection listened to all the while.
+//! RFC 959 §4.1.3 ABOR, §5.2 and §6: a transfer from its data connection to its last reply.
 
 mod connect;
 mod job;
@@ -10,25 +9,20 @@ use self::connect::{Source, connect};
 use self::job::perform;
 use super::tls::Secure;
 use super::told::{Whose, shown};
-use super::{Answer, Line, Session, Stop, outcome};
+use super::watched::Watched;
+use super::{Answer, Session, outcome};
 use crate::auth::Accounts;
 use crate::control::ControlError;
 use crate::negotiate::{CheckedPeer, Negotiated};
 use crate::proto::command::TypeCode;
-use crate::proto::line::LINE_LIMIT;
-use crate::proto::{Code, Command, Reply, parse};
+use crate::proto::{Code, Reply};
 use crate::transfer::{DataConnection, Monitor};
 use crate::vfs::VirtualPath;
 use crate::xferlog::{Direction, Record};
-use std::future::ready;
 use std::net::TcpStream;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
-
-/// Commands that may wait for a transfer's end; then the client waits with them.
-const MOST_WAITING: usize = 64;
 
 /// A transfer that is ready but for its data connection.
 pub(super) struct Transfer {
@@ -37,15 +31,6 @@ pub(super) struct Transfer {
     pub(super) job: Job,
     /// The text of the 150.
     pub(super) opening: String,
-}
-
-/// How work ended that was watched.
-pub(super) enum Watched<T> {
-    Done(T),
-    /// By ABOR.
-    Aborted,
-    /// By the server's end.
-    Stopped,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
@@ -225,69 +210,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             let Whose { session, client } = self.whose();
             tracing::error!(session, %client, %error, "a transfer could not be written down");
         }
-    }
-
-    /// RFC 959 §4.1.3: 426 for the transfer, then 226 for the ABOR.
-    pub(super) async fn aborted(&mut self) -> Result<Reply, ControlError> {
-        self.control.send(&outcome::aborted()).await?;
-        Ok(Reply::new(Code::TransferComplete, "ABOR done."))
-    }
-
-    /// Waits for work and listens to the control connection meanwhile. ABOR and STAT are for now;
-    /// other commands wait their turn. A lost control connection ends the work. Replies that are held
-    /// leave as soon as the work has to wait.
-    pub(super) async fn watch<T>(
-        &mut self,
-        monitor: &Monitor,
-        work: impl Future<Output = T>,
-    ) -> Result<Watched<T>, ControlError> {
-        let mut work = pin!(work);
-        let mut stop = self.shared.stop.clone();
-        let mut stopped = pin!(async move {
-            let by = match stop.wait_for(|stop| *stop != Stop::No).await.as_deref() {
-                Ok(&Stop::By(moment)) => moment,
-                // The server is gone without a word, or (impossible) goes on.
-                Ok(Stop::No) | Err(_) => tokio::time::Instant::now(),
-            };
-            tokio::time::sleep_until(by).await;
-        });
-        tokio::select! {
-            biased;
-            done = &mut work => return Ok(Watched::Done(done)),
-            () = ready(()) => {}
-        }
-        let ended = loop {
-            if let Err(lost) = self.control.release().await {
-                break Err(lost);
-            }
-            let room = self.has_room();
-            let line = tokio::select! {
-                biased;
-                done = &mut work => return Ok(Watched::Done(done)),
-                () = &mut stopped => break Ok(Watched::Stopped),
-                line = self.control.next_line(), if room => line,
-            };
-            match line {
-                Err(lost) => break Err(lost),
-                Ok(line) => match line.as_ref().map(|line| parse(line)) {
-                    Ok(Ok(Command::Abor)) => break Ok(Watched::Aborted),
-                    Ok(Ok(Command::Stat)) => {
-                        let status = self.stat(Some(monitor)).unwrap_or_else(|refusal| refusal);
-                        self.control.hold(&status);
-                    }
-                    Ok(_) | Err(_) => self.waiting.push_back(line),
-                },
-            }
-        };
-        monitor.abort();
-        // Until its last step is over, the file and the socket are not ours to speak of.
-        work.await;
-        ended
-    }
-
-    fn has_room(&self) -> bool {
-        let length = |line: &Line| line.as_ref().map_or(0, Vec::len);
-        self.waiting.len() < MOST_WAITING
-            && self.waiting.iter().map(length).sum::<usize>() < LINE_LIMIT
     }
 }

@@ -28,9 +28,19 @@ impl Monitor {
     /// Ends the transfer: a step that runs sees its socket shut, one that waits is woken. The
     /// transfer then returns [`super::TransferError::Aborted`].
     pub fn abort(&self) {
+        self.end(shut);
+    }
+
+    /// The same by a reset, for where no reply can say that bytes are missing: in stream mode the end
+    /// of the connection is the end of the file (RFC 959 §3.4.1).
+    pub fn cut(&self) {
+        self.end(reset);
+    }
+
+    fn end(&self, end: fn(&TcpStream)) {
         self.0.aborted.store(true, Ordering::SeqCst);
         if let Some(socket) = self.0.socket.get().and_then(Weak::upgrade) {
-            shut(&socket);
+            end(&socket);
         }
         self.0.wake.notify_waiters();
     }
@@ -67,4 +77,11 @@ impl Monitor {
 fn shut(socket: &TcpStream) {
     // Fails only where the client has ended the connection already.
     let _ = rustix::net::shutdown(socket, Shutdown::Both);
+}
+
+/// Who waits for the socket is woken by this as well (`tcp_disconnect` in net/ipv4/tcp.c). To close it
+/// is not possible while another thread works with it.
+fn reset(socket: &TcpStream) {
+    // As above.
+    let _ = rustix::net::connect_unspec(socket);
 }

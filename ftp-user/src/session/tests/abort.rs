@@ -2,7 +2,8 @@
 
 use super::Server;
 use rustix::net::SendFlags;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 #[test]
@@ -103,29 +104,79 @@ fn quit_lets_the_transfer_finish() {
 }
 
 #[test]
-fn a_flood_of_commands_waits_outside() {
+fn quit_and_the_end_of_what_the_client_says_let_it_finish_too() {
     let server = Server::start();
+    server.put_large("large", 32 << 20);
+    let mut client = server.alice();
+    let mut data = client.pasv();
+    client.send(b"RETR large\r\nNOOP\r\nQUIT\r\n");
+    client.expect_reply(150);
+    let control = client.control.get_ref().socket();
+    control.shutdown(Shutdown::Write).unwrap();
+    let mut bytes = Vec::new();
+    data.read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes.len(), 32 << 20);
+    client.expect_reply(226);
+    client.expect_reply(200);
+    client.expect_reply(221);
+    assert!(client.is_closed());
+}
+
+#[test]
+fn abor_is_heard_behind_any_number_of_keep_alives() {
+    let server = Server::start();
+    server.put_large("large", 1 << 40);
     let mut client = server.alice();
     let data = client.pasv();
-    client.expect("STOR a", 150);
+    client.expect("RETR large", 150);
     client.send(&b"NOOP\r\n".repeat(500));
-    drop(data);
+    client.send(b"PWD\r\nABOR\r\n");
+    client.expect_reply(426);
     client.expect_reply(226);
     for _ in 0..500 {
         client.expect_reply(200);
     }
+    client.expect_reply(257);
+    drop(data);
 }
 
 #[test]
-fn a_lost_control_connection_ends_the_transfer() {
+fn a_lost_control_connection_cuts_the_transfer() {
     let server = Server::start();
     server.put_large("large", 1 << 40);
     let mut client = server.alice();
     let mut data = client.pasv();
     client.expect("RETR large", 150);
+    client.send(&b"NOOP\r\nPWD\r\n".repeat(100));
     drop(client);
+    assert_eq!(end_of(&mut data), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn so_do_more_commands_than_are_kept() {
+    let server = Server::start();
+    server.put_large("large", 1 << 40);
+    let mut client = server.alice();
+    let mut data = client.pasv();
+    client.expect("RETR large", 150);
+    // It may be gone before it has read them all.
+    let _ = client
+        .control
+        .get_mut()
+        .write_all(&b"NOOP\r\nPWD\r\n".repeat(5000));
+    assert_eq!(end_of(&mut data), ErrorKind::ConnectionReset);
+}
+
+/// Takes what comes until it breaks off.
+fn end_of(data: &mut TcpStream) -> ErrorKind {
     let mut sink = vec![0; 1 << 20];
-    while matches!(data.read(&mut sink), Ok(1..)) {}
+    loop {
+        match data.read(&mut sink) {
+            Ok(0) => panic!("looks whole"),
+            Ok(_) => {}
+            Err(error) => return error.kind(),
+        }
+    }
 }
 
 #[test]

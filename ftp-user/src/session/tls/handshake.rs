@@ -1,5 +1,6 @@
 //! The control connection goes into TLS, and out of it by CCC.
 
+use super::super::waiting::Waiting;
 use super::super::{Session, Stop};
 use super::{ControlPlane, Secured, Security};
 use crate::config::Use;
@@ -24,7 +25,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Security::Handshaking => {
                 // What came behind AUTH in the clear may be anybody's: lines that waited are lost,
                 // and so is what the control connection has read.
-                self.waiting.clear();
+                self.waiting = Waiting::default();
                 self.handshake(Protection::Clear).await
             }
             Security::Tls(secured) => {
