@@ -102,6 +102,15 @@ pub enum ByteRange {
     Backwards,
 }
 
+/// One way to read an argument of XCRC and its kin, which may end with numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// Of the file.
+    pub path: Vec<u8>,
+    /// Which of its bytes: half-open, and not necessarily in order.
+    pub range: Option<(u64, Option<u64>)>,
+}
+
 /// EPSV's argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EpsvArgument {
@@ -223,8 +232,9 @@ pub enum Command {
     Mdtm(Vec<u8>),
     Mfmt(SystemTime, Vec<u8>),
     Hash(Vec<u8>),
-    /// XCRC and its kin: the algorithm is the verb's, the range half-open.
-    Digest(Algorithm, Vec<u8>, Option<(u64, Option<u64>)>),
+    /// XCRC and its kin: the algorithm is the verb's. Numbers at the end are a range, unless they are
+    /// part of a name that is there: the longest comes first.
+    Digest(Algorithm, Reading, Vec<Reading>),
     Avbl(Option<Vec<u8>>),
     Comb(Vec<u8>, Vec<Vec<u8>>),
     Dele(Vec<u8>),

@@ -72,7 +72,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Command::Mdtm(path) => self.mdtm(&path).await,
             Command::Mfmt(time, path) => self.mfmt(time, &path).await,
             Command::Hash(path) => self.hash(path).await?,
-            Command::Digest(algorithm, path, range) => self.digest(algorithm, &path, range).await?,
+            Command::Digest(algorithm, reading, longer) => {
+                self.digest(algorithm, reading, longer).await?
+            }
             Command::Avbl(path) => self.avbl(path.as_deref()).await,
             Command::Comb(target, parts) => self.comb(&target, &parts).await?,
             Command::Dele(path) => self.dele(&path).await,

@@ -5,10 +5,10 @@ use super::watched::Watched;
 use super::{Answer, Session, outcome};
 use crate::control::ControlError;
 use crate::digest;
-use crate::proto::command::Algorithm;
+use crate::proto::command::{Algorithm, Reading};
 use crate::proto::{Code, Reply};
 use crate::transfer::Monitor;
-use crate::vfs::ErrorKind;
+use crate::vfs::{ErrorKind, Vfs};
 use std::fs::File;
 use std::ops::Range;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -42,15 +42,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     pub(super) async fn digest(
         &mut self,
         algorithm: Algorithm,
-        argument: &[u8],
-        range: Option<(u64, Option<u64>)>,
+        reading: Reading,
+        longer: Vec<Reading>,
     ) -> Result<Answer, ControlError> {
-        let portion = match self.portion(argument, range).await {
+        let portion = match self.meant(reading, longer).await {
+            Ok(Reading { path, range }) => self.portion(&path, range).await,
+            Err(refusal) => Err(refusal),
+        };
+        let portion = match portion {
             Ok(portion) => portion,
             Err(refusal) => return Ok(Err(refusal)),
         };
         let answer = self.compute(algorithm, portion).await?;
         Ok(answer.map(|hash| Reply::new(Code::ActionOkay, hash.to_ascii_uppercase())))
+    }
+
+    /// The first of the longer ones whose name is there, or else `reading`.
+    async fn meant(&self, reading: Reading, longer: Vec<Reading>) -> Result<Reading, Reply> {
+        for longer in longer {
+            let path = self.path(&longer.path)?;
+            let look = move |vfs: &Vfs| Ok(vfs.metadata(&path).is_ok());
+            if self.on_disk(look).await? {
+                return Ok(longer);
+            }
+        }
+        Ok(reading)
     }
 
     /// Opens a file, and fits the range to it: its end may lie beyond the file's, its start may not.
@@ -69,7 +85,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             .await?
             .ok_or_else(|| Reply::new(Code::NameNotAllowed, "Is a directory."))?;
         let (start, end) = range.unwrap_or((0, None));
-        // The parsers let no range through that ends before it starts.
+        if end.is_some_and(|end| start > end) {
+            let text = "The range ends before it starts.";
+            return Err(Reply::new(Code::ArgumentError, text));
+        }
         let end = end.unwrap_or(size).min(size);
         if start > end {
             return Err(outcome::beyond_end());

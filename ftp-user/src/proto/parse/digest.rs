@@ -2,7 +2,7 @@
 
 use super::words::words;
 use super::{Argument, CommandError, number};
-use crate::proto::command::{Algorithm, ByteRange, Command};
+use crate::proto::command::{Algorithm, ByteRange, Command, Reading};
 
 /// `RANG first last` (draft-bryan-ftp-range-08 §3).
 pub(super) fn rang(argument: &Argument<'_>) -> Result<ByteRange, CommandError> {
@@ -32,48 +32,49 @@ pub(super) fn algorithm(name: &[u8]) -> Result<Option<Algorithm>, CommandError> 
 
 /// `XCRC path [from [to]]`: from the byte `from` on, up to but without the byte `to`, as ProFTPD has
 /// it. The path is quoted where it has blanks in it; without quotes it is all that stands before
-/// the numbers.
+/// the numbers, or the numbers are part of it, too: what is there decides.
 pub(super) fn digest(
     argument: &Argument<'_>,
     algorithm: Algorithm,
 ) -> Result<Command, CommandError> {
     let text = argument.required()?;
-    let malformed = CommandError::Malformed(argument.verb);
-    if text.first() == Some(&b'"') {
-        let words = words(&text).ok_or(malformed)?;
-        let range = match &words[..] {
-            [_] => None,
-            [_, from] => Some((number(argument.verb, from)?, None)),
-            [_, from, to] => Some((
-                number(argument.verb, from)?,
-                Some(number(argument.verb, to)?),
-            )),
-            _ => return Err(malformed),
-        };
-        let path = words.into_iter().next().filter(|path| !path.is_empty());
-        let path = path.ok_or(malformed)?;
-        return in_order(range)
-            .ok_or(malformed)
-            .map(|range| Command::Digest(algorithm, path, range));
-    }
-    let (path, range) = match trailing_number(argument, &text) {
-        None => (&text[..], None),
-        Some((rest, last)) => match trailing_number(argument, rest) {
-            None => (rest, Some((last, None))),
-            Some((path, first)) => (path, Some((first, Some(last)))),
-        },
+    let (reading, longer) = match text.first() {
+        Some(b'"') => (quoted(argument, &text)?, Vec::new()),
+        _ => unquoted(argument, &text),
     };
-    let range = in_order(range).ok_or(malformed)?;
-    Ok(Command::Digest(algorithm, path.to_vec(), range))
+    Ok(Command::Digest(algorithm, reading, longer))
 }
 
-type Range = Option<(u64, Option<u64>)>;
+fn quoted(argument: &Argument<'_>, text: &[u8]) -> Result<Reading, CommandError> {
+    let malformed = CommandError::Malformed(argument.verb);
+    let mut words = words(text).ok_or(malformed)?.into_iter();
+    let path = words.next().filter(|path| !path.is_empty());
+    let path = path.ok_or(malformed)?;
+    let mut numbers = words.map(|word| number(argument.verb, &word));
+    let (from, to) = (numbers.next().transpose()?, numbers.next().transpose()?);
+    match numbers.next() {
+        None => Ok(Reading {
+            path,
+            range: from.map(|from| (from, to)),
+        }),
+        Some(_) => Err(malformed),
+    }
+}
 
-/// `None`: it ends before it starts.
-fn in_order(range: Range) -> Option<Range> {
-    match range {
-        Some((from, Some(to))) if from > to => None,
-        good => Some(good),
+/// With those whose names are longer.
+fn unquoted(argument: &Argument<'_>, text: &[u8]) -> (Reading, Vec<Reading>) {
+    let read = |path: &[u8], range| Reading {
+        path: path.to_vec(),
+        range,
+    };
+    let whole = read(text, None);
+    let Some((path, last)) = trailing_number(argument, text) else {
+        return (whole, Vec::new());
+    };
+    let from = read(path, Some((last, None)));
+    match trailing_number(argument, path) {
+        None => (from, vec![whole]),
+        Some((path, first)) => (read(path, Some((first, Some(last)))), vec![whole, from]),
     }
 }
 
@@ -114,22 +115,30 @@ mod tests {
     #[test]
     fn paths_with_blanks_and_numbers() {
         let digest = |text: &str| match parse(format!("XMD5 {text}").as_bytes()) {
-            Ok(Command::Digest(Algorithm::Md5, path, range)) => {
-                Some((String::from_utf8(path).unwrap(), range))
-            }
-            _ => None,
+            Ok(Command::Digest(Algorithm::Md5, reading, longer)) => longer
+                .into_iter()
+                .chain([reading])
+                .map(|reading| (String::from_utf8(reading.path).unwrap(), reading.range))
+                .collect(),
+            _ => Vec::new(),
         };
-        let some = |path: &str, range| Some((path.to_owned(), range));
-        assert_eq!(digest("a"), some("a", None));
-        assert_eq!(digest("a b"), some("a b", None));
-        assert_eq!(digest("a b 5"), some("a b", Some((5, None))));
-        assert_eq!(digest("a 5 10"), some("a", Some((5, Some(10)))));
-        assert_eq!(digest("7"), some("7", None));
-        assert_eq!(digest("\"a 5\""), some("a 5", None));
-        assert_eq!(digest("\"a 5\" 1 2"), some("a 5", Some((1, Some(2)))));
-        assert_eq!(digest("\"a"), None);
-        assert_eq!(digest("\"a\" b"), None);
-        assert_eq!(digest("a 10 5"), None);
-        assert_eq!(digest(""), None);
+        let one = |path: &str, range| vec![(path.to_owned(), range)];
+        assert_eq!(digest("a"), one("a", None));
+        assert_eq!(digest("a b"), one("a b", None));
+        assert_eq!(digest("7"), one("7", None));
+        let two = [one("a b 5", None), one("a b", Some((5, None)))].concat();
+        assert_eq!(digest("a b 5"), two);
+        let three = [
+            one("a 5 10", None),
+            one("a 5", Some((10, None))),
+            one("a", Some((5, Some(10)))),
+        ];
+        assert_eq!(digest("a 5 10"), three.concat());
+        assert_eq!(digest("\"a 5\""), one("a 5", None));
+        assert_eq!(digest("\"a 5\" 1"), one("a 5", Some((1, None))));
+        assert_eq!(digest("\"a 5\" 1 2"), one("a 5", Some((1, Some(2)))));
+        for text in ["\"a", "\"a\" b", "\"a\" 1 b", "\"a\" 1 2 3", "\"\" 1", ""] {
+            assert_eq!(digest(text), [], "{text}");
+        }
     }
 }

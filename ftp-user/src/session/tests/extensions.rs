@@ -53,6 +53,11 @@ fn hashes_are_those_of_the_bytes() {
     client.expect("HASH /", 553);
     client.expect("XMD5 \"a b\" 10", 554);
     client.expect("XMD5 \"a b\" 5 2", 501);
+    // What is there decides what a number is.
+    server.put("a b 7 9", b"3");
+    assert_eq!(client.expect("XCRC a b 7 9", 250), "250 6DD28E9B\r\n");
+    assert_eq!(client.expect("XCRC a b 2 5", 250), "250 34F5B50F\r\n");
+    client.expect("XCRC a b 5 2", 501);
 }
 
 #[test]
