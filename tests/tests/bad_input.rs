@@ -143,13 +143,14 @@ fn lines_that_are_none() -> Result<()> {
         (&long("", TOO_LONG), 500),
         (&long("RETR ", TOO_LONG), 500),
         (&long("MKD ", 1 << 20), 500),
-        (b"CWD a\0b", 501),
-        (b"\0", 501),
+        (b"NOOP a\0b", 501),
+        (b"CWD a\0b", 550),
+        (b"\0", 500),
         (b"CWD a\rb", 501),
         (b"CWD a\r", 501),
         (b"DELE missing\rDELE file", 501),
     ])?;
-    // A name may hold a CR, padded with NUL (RFC 2640, section 3.1), and never an LF: what comes
+    // A name may hold a CR, padded with NUL (RFC 2640, section 3.1), and an LF only as a NUL: what comes
     // after one is the next command.
     session.send(b"MKD a\r\0b\r\n")?;
     session.expect_reply(257)?;

@@ -13,9 +13,6 @@ pub enum LineError {
     /// More than [`LINE_LIMIT`] bytes.
     #[error("Command line too long: at most {LINE_LIMIT} bytes.")]
     TooLong,
-    /// A NUL that does not follow a CR.
-    #[error("Command line holds a NUL byte.")]
-    Nul,
     /// A CR that neither ends the line nor is padded with NUL (RFC 2640 §3.1).
     #[error("Command line holds a CR that is not followed by LF or NUL.")]
     BareCr,
@@ -26,7 +23,7 @@ impl LineError {
     pub fn code(self) -> Code {
         match self {
             LineError::TooLong => Code::SyntaxError,
-            LineError::Nul | LineError::BareCr => Code::ArgumentError,
+            LineError::BareCr => Code::ArgumentError,
         }
     }
 }
@@ -56,7 +53,8 @@ const IAC: u8 = 255;
 
 /// Cuts a byte stream into lines, taking Telnet commands out of it.
 ///
-/// CRLF and bare LF end a line, CR NUL is a CR, IAC IAC is 0xFF. Other Telnet commands (IP and DM
+/// CRLF and bare LF end a line, CR NUL is a CR, another NUL is an LF (which only names may have; see
+/// `Reply`), IAC IAC is 0xFF. Other Telnet commands (IP and DM
 /// before an ABOR, RFC 959 §4.1.3) and option negotiation are swallowed. An IAC before a byte
 /// that is no Telnet command is kept: it is a 0xFF of a client that does not double them.
 #[derive(Debug, Default)]
@@ -132,7 +130,7 @@ impl LineSplitter {
             b'\n' => return Some(self.finish()),
             b'\r' => self.state = Telnet::Cr,
             IAC => self.state = Telnet::Iac,
-            0 => self.refuse(LineError::Nul),
+            0 => self.keep(b'\n'),
             _ => self.keep(byte),
         }
         None
@@ -204,10 +202,10 @@ mod tests {
     }
 
     #[test]
-    fn cr_nul_is_a_cr_and_other_cr_and_nul_are_refused() {
+    fn cr_nul_is_a_cr_other_nul_an_lf_and_other_cr_is_refused() {
         assert_eq!(one(b"CWD a\r\0b\r\n").unwrap(), b"CWD a\rb");
         assert_eq!(one(b"CWD a\rb\r\n"), Err(LineError::BareCr));
-        assert_eq!(one(b"CWD a\0b\r\n"), Err(LineError::Nul));
+        assert_eq!(one(b"CWD a\0b\r\0\0\r\n").unwrap(), b"CWD a\nb\r\n");
         assert_eq!(one(b"CWD a\r\r\n"), Err(LineError::BareCr));
     }
 
@@ -227,7 +225,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_give_bounded_lines_without_lf_or_nul(
+        fn any_bytes_give_bounded_lines_without_nul(
             input in proptest::collection::vec(
                 prop_oneof![any::<u8>(), Just(0), Just(b'\r'), Just(b'\n'), Just(IAC), 236..=255u8],
                 0..6000,
@@ -235,7 +233,7 @@ mod tests {
         ) {
             for line in lines(&input).into_iter().flatten() {
                 prop_assert!(line.len() <= LINE_LIMIT);
-                prop_assert!(!line.contains(&0) && !line.contains(&b'\n'));
+                prop_assert!(!line.contains(&0));
             }
         }
 

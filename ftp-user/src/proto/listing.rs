@@ -5,6 +5,7 @@
 mod append;
 mod timestamp;
 
+pub use append::name;
 pub use timestamp::{append_timestamp, parse_timestamp};
 
 use std::time::{Duration, SystemTime};
@@ -32,17 +33,17 @@ pub fn list_line(entry: &Entry, now: SystemTime, out: &mut Vec<u8>) {
     out.push(b' ');
     when(entry.modified, now, out);
     out.push(b' ');
-    append::name(&entry.name, out);
+    name(&entry.name, out);
     if !entry.target.is_empty() {
         out.extend_from_slice(b" -> ");
-        append::name(&entry.target, out);
+        name(&entry.target, out);
     }
     out.extend_from_slice(b"\r\n");
 }
 
 /// Appends the entry's line of an NLST: its name, with CRLF.
 pub fn name_line(entry: &Entry, out: &mut Vec<u8>) {
-    append::name(&entry.name, out);
+    name(&entry.name, out);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -52,7 +53,7 @@ pub fn heading(label: &[u8], first: bool, out: &mut Vec<u8>) {
     if !first {
         out.extend_from_slice(b"\r\n");
     }
-    append::name(label, out);
+    name(label, out);
     out.extend_from_slice(b":\r\n");
 }
 

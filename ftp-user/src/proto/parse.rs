@@ -38,6 +38,9 @@ pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
             CommandError::Unknown
         });
     };
+    if argument.contains(&b'\n') && !verb.takes_names() {
+        return Err(CommandError::Nul);
+    }
     let argument = Argument {
         verb,
         bytes: argument,

@@ -131,18 +131,14 @@ impl Reply {
     }
 }
 
-/// Text to the wire: 0xFF doubled (RFC 854), and no byte that would end the line early.
+/// Text to the wire: 0xFF doubled (RFC 854), CR as CR NUL (RFC 2640 §3.1). LF cannot be sent at all, in
+/// a command neither; it is NUL in both, as other servers have it, so that it cannot end the reply.
 fn encode_line(line: &[u8], out: &mut Vec<u8>) {
-    let mut rest = line.iter().copied().peekable();
-    while let Some(byte) = rest.next() {
+    for &byte in line {
         match byte {
             0xff => out.extend_from_slice(&[0xff, 0xff]),
-            // CR NUL is a CR inside a name (RFC 2640 §3.1). A CR alone is padded here.
-            b'\r' => {
-                out.extend_from_slice(b"\r\0");
-                rest.next_if_eq(&0);
-            }
-            b'\n' => out.push(b' '),
+            b'\r' => out.extend_from_slice(b"\r\0"),
+            b'\n' => out.push(0),
             _ => out.push(byte),
         }
     }
@@ -180,7 +176,7 @@ mod tests {
     #[test]
     fn names_cannot_forge_a_reply() {
         let reply = Reply::bytes(Code::PathCreated, b"\"/a\r\n230 in\xff\"".to_vec());
-        assert_eq!(wire(&reply), b"257 \"/a\r\0 230 in\xff\xff\"\r\n");
+        assert_eq!(wire(&reply), b"257 \"/a\r\0\x00230 in\xff\xff\"\r\n");
     }
 
     proptest! {

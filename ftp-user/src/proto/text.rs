@@ -38,16 +38,13 @@ fn escape(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
 
 /// A path between quotes as RFC 959 appendix II wants it in a 257: byte-exact, quotes doubled.
 ///
-/// CR becomes CR NUL (RFC 2640 §3.1). LF cannot be sent at all, here or in a command; it becomes
-/// NUL, as other servers have it, so that it cannot end the reply.
+/// `Reply` takes care of the bytes that end lines.
 pub fn quoted_path(path: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(path.len() + 2);
     out.push(b'"');
     for &byte in path {
         match byte {
             b'"' => out.extend_from_slice(b"\"\""),
-            b'\r' => out.extend_from_slice(b"\r\0"),
-            b'\n' => out.push(0),
             _ => out.push(byte),
         }
     }
@@ -69,9 +66,8 @@ mod tests {
     }
 
     #[test]
-    fn quotes_are_doubled_and_cr_is_padded() {
+    fn quotes_are_doubled() {
         assert_eq!(quoted_path(b"/a\"b"), b"\"/a\"\"b\"");
-        assert_eq!(quoted_path(b"/a\rb\nc"), b"\"/a\r\0b\0c\"");
         assert_eq!(quoted_path(b"/\xe9"), b"\"/\xe9\"");
     }
 

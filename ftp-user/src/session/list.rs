@@ -1,6 +1,6 @@
 //! RFC 959 §4.1.3 LIST NLST STAT with a path, RFC 3659 §7 MLSD MLST.
 
-use super::list_lines::{Format, Lines, ListingLines, StatLines, look, without_line_end};
+use super::list_lines::{Format, Lines, ListingLines, StatLines, look};
 use super::recursion::Most;
 use super::transfer::{Job, Transfer};
 use super::{Answer, Session};
@@ -106,8 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             })
             .await?;
         let mut line = vec![b' '];
-        format.write(&entry, &mut line);
-        without_line_end(&mut line);
+        format.write_in_reply(entry, &mut line);
         Ok(Reply::new(Code::ActionOkay, "End")
             .with_line(&b"Listing:"[..])
             .with_line(line))

@@ -230,12 +230,5 @@ fn is_directory(vfs: &Vfs, path: &VirtualPath, entry: &Entry) -> bool {
     }
 }
 
-/// For a line that goes into a reply.
-pub(super) fn without_line_end(line: &mut Vec<u8>) {
-    if line.ends_with(b"\r\n") {
-        line.truncate(line.len() - 2);
-    }
-}
-
 #[cfg(test)]
 mod tests;

@@ -97,6 +97,70 @@ verbs! {
     Site "SITE" " CHMOD | UTIME | SYMLINK | QUOTA | HELP";
 }
 
+impl Verb {
+    /// Whether there are names of files in its argument, which may be any bytes.
+    pub(in crate::proto) fn takes_names(self) -> bool {
+        match self {
+            Verb::Cwd
+            | Verb::List
+            | Verb::Nlst
+            | Verb::Mlsd
+            | Verb::Mlst
+            | Verb::Stat
+            | Verb::Retr
+            | Verb::Stor
+            | Verb::Appe
+            | Verb::Stou
+            | Verb::Size
+            | Verb::Mdtm
+            | Verb::Mfmt
+            | Verb::Hash
+            | Verb::Xcrc
+            | Verb::Xmd5
+            | Verb::Xsha1
+            | Verb::Xsha256
+            | Verb::Xsha512
+            | Verb::Avbl
+            | Verb::Comb
+            | Verb::Dele
+            | Verb::Mkd
+            | Verb::Rmd
+            | Verb::Rnfr
+            | Verb::Rnto
+            | Verb::Site => true,
+            Verb::Host
+            | Verb::User
+            | Verb::Pass
+            | Verb::Acct
+            | Verb::Auth
+            | Verb::Pbsz
+            | Verb::Prot
+            | Verb::Ccc
+            | Verb::Quit
+            | Verb::Rein
+            | Verb::Syst
+            | Verb::Feat
+            | Verb::Opts
+            | Verb::Help
+            | Verb::Clnt
+            | Verb::Noop
+            | Verb::Pwd
+            | Verb::Cdup
+            | Verb::Type
+            | Verb::Mode
+            | Verb::Stru
+            | Verb::Pasv
+            | Verb::Epsv
+            | Verb::Port
+            | Verb::Eprt
+            | Verb::Rest
+            | Verb::Rang
+            | Verb::Abor
+            | Verb::Allo => false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,8 +2,8 @@
 //! core's formatting machinery was a sixth of its time.
 
 /// Appends a name byte for byte, but for the bytes that end lines: those become "?", as in `ls -q`. A file
-/// whose name is "a\r\nb" shows as one line, and no client could ask for it anyway.
-pub(super) fn name(bytes: &[u8], out: &mut Vec<u8>) {
+/// whose name is "a\r\nb" shows as one line; MLST and STAT, which are replies, name it as it is.
+pub fn name(bytes: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(bytes);
     for byte in out.iter_mut().skip(start) {

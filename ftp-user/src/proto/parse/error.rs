@@ -16,6 +16,9 @@ pub enum CommandError {
     /// The verb stands alone but needs more.
     #[error("Usage: {}", .0.usage())]
     Missing(Verb),
+    /// An LF, which comes as NUL, where no name is.
+    #[error("Command line holds a NUL byte.")]
+    Nul,
     /// The argument is not of the verb's form.
     #[error("Bad argument. Usage: {}", .0.usage())]
     Malformed(Verb),
@@ -57,6 +60,7 @@ impl CommandError {
             CommandError::Missing(_)
             | CommandError::Malformed(_)
             | CommandError::Unexpected(_)
+            | CommandError::Nul
             | CommandError::OutOfRange
             | CommandError::UnknownAlgorithm
             | CommandError::BadHost

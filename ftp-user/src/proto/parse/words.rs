@@ -5,7 +5,7 @@
 /// without a blank.
 pub(super) fn words(text: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut words = Vec::new();
-    let mut rest = text.trim_ascii();
+    let mut rest = unblanked(text);
     while !rest.is_empty() {
         let (word, behind) = match rest.split_first() {
             Some((b'"', inside)) => quoted(inside)?,
@@ -19,9 +19,15 @@ pub(super) fn words(text: &[u8]) -> Option<Vec<Vec<u8>>> {
             return None;
         }
         words.push(word);
-        rest = behind.trim_ascii_start();
+        rest = unblanked(behind);
     }
     Some(words)
+}
+
+/// Without the blanks in front. Other white space is part of a name.
+fn unblanked(text: &[u8]) -> &[u8] {
+    let start = text.iter().position(|&byte| byte != b' ');
+    text.get(start.unwrap_or(text.len())..).unwrap_or_default()
 }
 
 /// The word that ends with the quote that is not doubled, and what follows.
@@ -59,6 +65,7 @@ mod tests {
         };
         assert_eq!(split("").as_deref(), Some(""));
         assert_eq!(split(" a  b ").as_deref(), Some("a|b"));
+        assert_eq!(split("a \n  b\t").as_deref(), Some("a|\n|b\t"));
         assert_eq!(split("\"a b\" c").as_deref(), Some("a b|c"));
         assert_eq!(
             split("\"say \"\"hi\"\"\" x").as_deref(),

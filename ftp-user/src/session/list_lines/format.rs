@@ -51,10 +51,28 @@ impl Format {
         match self {
             Format::Long { now } => listing::list_line(entry, *now, out),
             Format::Name { directory } => {
-                out.extend_from_slice(directory);
+                listing::name(directory, out);
                 listing::name_line(entry, out);
             }
             Format::Facts { facts, rights } => listing::facts_line(entry, facts, rights, out),
+        }
+    }
+
+    /// Appends the entry's line without an end, for a reply: names byte for byte, as in a 257.
+    pub(in crate::session) fn write_in_reply(&self, mut entry: Entry, out: &mut Vec<u8>) {
+        let name = std::mem::take(&mut entry.name);
+        let target = match self {
+            Format::Long { .. } => std::mem::take(&mut entry.target),
+            Format::Name { .. } | Format::Facts { .. } => Box::default(),
+        };
+        self.write(&entry, out);
+        if out.ends_with(b"\r\n") {
+            out.truncate(out.len() - 2);
+        }
+        out.extend_from_slice(&name);
+        if !target.is_empty() {
+            out.extend_from_slice(b" -> ");
+            out.extend_from_slice(&target);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A listing as a reply: STAT with a path.
 
 use super::read::{Found, Source};
-use super::{Lines, STEP, without_line_end};
+use super::{Lines, STEP};
 use crate::proto::{Code, Reply};
 use crate::vfs::{Vfs, VfsError};
 
@@ -62,8 +62,7 @@ impl StatLines {
                 return Ok(true);
             }
             let mut line = Vec::new();
-            self.lines.format.write(&entry, &mut line);
-            without_line_end(&mut line);
+            self.lines.format.write_in_reply(entry, &mut line);
             self.gathered.push(line);
         }
     }

@@ -52,6 +52,29 @@ fn names_are_bytes() {
         "{:?}",
         &reply[..read]
     );
+    // An LF is a NUL in names, and nowhere else.
+    let name = std::ffi::OsStr::from_bytes(b"l\n\r\nf");
+    std::fs::write(server.root().join(name), "x").unwrap();
+    std::os::unix::fs::symlink(name, server.root().join("link")).unwrap();
+    for (command, code, said) in [
+        ("MLST /l\0\r\0\0f", 250, " /l\0\r\0\0f\r\n"),
+        ("STAT /l\0\r\0\0f", 213, "l\0\r\0\0f\r\n"),
+        ("STAT /link", 213, "link -> l\0\r\0\0f\r\n"),
+        ("MLST /link", 250, "type=OS.unix=slink:;"),
+        ("HASH /l\0\r\0\0f", 213, " /l\0\r\0\0f\r\n"),
+        ("USER ali\0ce", 501, ""),
+        ("NOOP \0", 501, ""),
+        ("TYPE I\0", 501, ""),
+        ("NO\0OP", 500, ""),
+        ("DELE /l\0\r\0\0f", 250, ""),
+    ] {
+        let reply = client.expect(command, code);
+        assert!(reply.contains(said), "{command:?}: {reply:?}");
+    }
+    assert!(!exists(&server.root().join(name)));
+    client.expect("MKD d\0e", 257);
+    std::fs::write(made.join("d\ne/f"), "").unwrap();
+    assert_eq!(client.listing("NLST d\0e/*"), "d?e/f\r\n");
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn a_line_too_long_is_one_500_and_no_more() {
     client.send(&line);
     client.expect_reply(500);
     client.expect_reply(200);
-    client.send(b"CWD a\0b\r\n");
+    client.send(b"NOOP a\0b\r\n");
     client.expect_reply(501);
     client.send(b"CWD a\rb\r\n");
     client.expect_reply(501);
