@@ -44,7 +44,8 @@ pub struct Rules {
     pub atomic: bool,
     /// Whether a file is on the disk before its upload is reported complete.
     pub sync: bool,
-    /// Whether a file that an upload made is removed when the upload breaks off.
+    /// Whether a file that an upload made is removed when the upload breaks off. An empty one is in any
+    /// case.
     pub remove_aborted: bool,
 }
 

@@ -95,6 +95,8 @@ fn a_quota_is_a_552_by_every_way() {
     let mut client = server.alice();
     client.store("STOR a", &noise(60_000));
     upload(&mut client, "STOR b", b"x", 552);
+    assert!(!exists(&server.root().join("b")));
+    client.store("STOR b", b"");
     upload(&mut client, "APPE a", b"x", 552);
     client.expect("REST 60000", 350);
     upload(&mut client, "STOR a", b"x", 552);

@@ -148,7 +148,8 @@ fn serves_names_byte_for_byte() {
         &longest,
     ];
     for name in names {
-        drop(tree.vfs.open_write(&at(name), Write::Truncate).unwrap());
+        let upload = tree.vfs.open_write(&at(name), Write::Truncate).unwrap();
+        upload.complete().unwrap();
         assert!(tree.real(OsStr::from_bytes(name)).exists());
         assert_eq!(tree.vfs.metadata(&at(name)).unwrap().name, name);
         assert!(tree.vfs.open_read(&at(name)).is_ok());

@@ -67,7 +67,7 @@ impl Upload {
                 ..
             } => {
                 let worn = wear(&self.credentials)?;
-                let kept = !self.rules().remove_aborted && self.keep(directory, temporary).is_ok();
+                let kept = !self.is_to_go() && self.keep(directory, temporary).is_ok();
                 let done = match kept {
                     true => Ok(()),
                     false => self.remove(directory, temporary.as_bytes()),
@@ -75,7 +75,7 @@ impl Upload {
                 drop(worn);
                 done
             }
-            Place::Made if self.rules().remove_aborted => {
+            Place::Made if self.is_to_go() => {
                 let worn = wear(&self.credentials)?;
                 let directory = resolve::parent(&self.root, &self.path)?;
                 let removed = self.remove(&directory, self.path.file_name().unwrap_or_default());
@@ -84,6 +84,12 @@ impl Upload {
             }
             Place::Made | Place::Among => Ok(()),
         }
+    }
+
+    /// Whether a file that the upload made is of no use: there is nothing in it to go on with, or that
+    /// is not wanted.
+    fn is_to_go(&self) -> bool {
+        self.rules().remove_aborted || fstat(&self.file).is_ok_and(|stat| stat.st_size == 0)
     }
 
     /// Leaves the file under its name to be and ".part", or with a number before that: nothing that

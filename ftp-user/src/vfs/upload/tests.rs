@@ -178,6 +178,10 @@ fn what_breaks_off_is_kept_or_removed() {
                 (true, false) => &["a", "b.part"],
             };
             assert_eq!(site.names(), left);
+            // Without a byte there is nothing to keep.
+            drop(site.open("c", Write::Truncate).unwrap());
+            drop(site.tree.act(|vfs| vfs.create_unique(&at("/"))).unwrap());
+            assert_eq!(site.names(), left);
             // What was there before an upload went on with it stays in any case.
             drop(site.open("a", Write::Append).unwrap());
             assert_eq!(site.names(), left);

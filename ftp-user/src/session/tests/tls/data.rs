@@ -1,6 +1,6 @@
 //! Data connections inside TLS: whole, bound to their session, and refused where they are not.
 
-use super::super::noise;
+use super::super::{exists, noise};
 use super::{VERSIONS, alice, client_config, server, server_with};
 use crate::config::{Binding, Use};
 use rustls::version::{TLS12, TLS13};
@@ -63,6 +63,11 @@ fn a_data_connection_of_another_session_is_refused() {
             client.expect("STOR a", 150);
             let _ = data.write_all(b"theirs").and_then(|()| data.flush());
             client.expect_reply(522);
+            let mut data = client.secure_data(stranger);
+            client.expect("STOR new", 150);
+            let _ = data.write_all(b"theirs").and_then(|()| data.flush());
+            client.expect_reply(522);
+            assert!(!exists(&server.root().join("new")));
         }
         assert_eq!(client.secure_retr("a", &config), b"secret");
         intruder.expect("NOOP", 200);
