@@ -71,11 +71,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         }
     }
 
-    /// The reply repeats the fact that is true now, and the path as it was given.
+    /// The reply tells what is true now (§3.1 of the draft), which file systems make of times that they
+    /// do not have, and the path as it was given.
     pub(super) async fn mfmt(&mut self, modified: SystemTime, argument: &[u8]) -> Answer {
         let path = self.path(argument)?;
-        let work = move |vfs: &Vfs| vfs.set_times(&path, None, modified).map(|()| path);
-        let path = self.on_disk(work).await?;
+        let work = move |vfs: &Vfs| {
+            vfs.set_times(&path, None, modified)?;
+            let modified = vfs.metadata(&path)?.modified;
+            Ok((path, modified))
+        };
+        let (path, modified) = self.on_disk(work).await?;
         self.changed("MFMT", &path, &Change::Plain);
         let mut text = b"Modify=".to_vec();
         listing::append_timestamp(modified, &mut text);

@@ -151,6 +151,11 @@ fn times_are_set_by_mfmt_and_both_forms_of_utime() {
             .expect("MDTM a b", 213)
             .starts_with("213 20010909014640")
     );
+    // Few file systems have a time for it.
+    let said = client.expect("MFMT 00010101000000 a b", 213);
+    let time = said.strip_prefix("213 Modify=").unwrap();
+    let time = time.strip_suffix("; a b\r\n").unwrap();
+    assert_eq!(client.expect("MDTM a b", 213), format!("213 {time}\r\n"));
     client.expect("SITE UTIME 19700101000007 a b", 200);
     assert_eq!(modified(), UNIX_EPOCH + Duration::from_secs(7));
     client.expect(
