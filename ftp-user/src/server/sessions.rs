@@ -5,7 +5,7 @@ use super::admission::Admission;
 use crate::control::ControlSocket;
 use crate::pinholes::SessionId;
 use crate::proto::{Code, Reply};
-use crate::session::{self, Shared};
+use crate::session::{self, Shared, Start};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -42,7 +42,7 @@ impl Sessions {
             }
             Err(reason) => {
                 tracing::warn!(client = %ends.client.ip(), reason, "session refused");
-                self.running.spawn(turn_away(stream, reason));
+                self.running.spawn(turn_away(stream, way.start, reason));
             }
         }
     }
@@ -90,7 +90,13 @@ pub(super) fn report(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-async fn turn_away(mut stream: TcpStream, reason: &'static str) {
+async fn turn_away(mut stream: TcpStream, start: Start, reason: &'static str) {
+    match start {
+        Start::Clear => {}
+        // There is nothing to say outside of TLS that the client could read, and a handshake is more
+        // than who is one too many should cost.
+        Start::Tls => return,
+    }
     let mut bytes = Vec::new();
     Reply::new(Code::ServiceUnavailable, reason).encode(&mut bytes);
     // It is a courtesy; a client that does not take it is closed like any other.

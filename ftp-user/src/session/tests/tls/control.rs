@@ -165,6 +165,22 @@ fn implicit_tls_greets_inside_tls() {
 }
 
 #[test]
+fn nothing_is_said_in_the_clear_where_tls_comes_first() {
+    let (server, _folder) = server_with(
+        |tls| tls.listen = vec!["127.0.0.1:0".parse().unwrap()],
+        |config| config.limits.sessions_per_address = 1,
+    );
+    let _first = server.connect();
+    let mut said = Vec::new();
+    data(server.address).read_to_end(&mut said).unwrap();
+    assert!(said.starts_with(b"421 "));
+    said.clear();
+    let mut implicit = data(server.second.unwrap());
+    implicit.read_to_end(&mut said).unwrap();
+    assert_eq!(said, b"");
+}
+
+#[test]
 fn another_protocol_is_sent_away() {
     let (server, _folder) = server(|_| {});
     for (offered, served) in [(&b"http/1.1"[..], false), (b"ftp", true)] {
