@@ -50,8 +50,8 @@ pub enum AddressError {
     /// A number that does not fit where it stands.
     #[error("A number in the address is out of range.")]
     OutOfRange,
-    /// RFC 2428 §2: the list of families that would do.
-    #[error("Network protocol not supported, use (1,2)")]
+    /// Neither 1 nor 2. Which would do, the session knows.
+    #[error("Network protocol not supported")]
     UnknownFamily,
 }
 

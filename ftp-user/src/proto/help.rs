@@ -22,8 +22,8 @@ pub fn help(verb: Option<Verb>) -> Reply {
 
 /// The extensions served. `mlst_facts` is the fact list with `*` behind those switched on
 /// (RFC 3659 §7.8); `hash` is what HASH computes; `tls` are the words of RFC 4217 §6 that hold here
-/// and now.
-pub fn features(mlst_facts: &str, hash: Algorithm, tls: &[&str]) -> Reply {
+/// and now; `active` is whether there is active mode: what is listed is supported (RFC 2389 §3.2).
+pub fn features(mlst_facts: &str, hash: Algorithm, tls: &[&str], active: bool) -> Reply {
     let mut features: Vec<String> = tls.iter().map(|&feature| feature.to_owned()).collect();
     let plain = |names: &[&str]| {
         names
@@ -31,7 +31,9 @@ pub fn features(mlst_facts: &str, hash: Algorithm, tls: &[&str]) -> Reply {
             .map(|&name| name.to_owned())
             .collect::<Vec<_>>()
     };
-    features.extend(plain(&["AVBL", "CLNT", "COMB", "EPRT", "EPSV"]));
+    features.extend(plain(&["AVBL", "CLNT", "COMB"]));
+    features.extend(active.then(|| "EPRT".to_owned()));
+    features.push("EPSV".to_owned());
     features.push(format!("HASH {}", algorithms(hash)));
     features.extend(plain(&["HOST", "MDTM", "MFMT"]));
     features.push(format!("MLST {mlst_facts}"));
@@ -96,6 +98,7 @@ mod tests {
             "type*;size*;",
             Algorithm::Sha256,
             &["AUTH TLS", "PBSZ"],
+            true,
         ));
         assert!(
             text.starts_with(

@@ -1,8 +1,9 @@
 //! RFC 959 §4.1.2 PASV PORT, RFC 2428 EPSV EPRT: where the next data connection comes from.
 
 use super::{Answer, Session};
-use crate::negotiate::{self, Asking, CheckedPeer, Negotiated, PassiveError};
+use crate::negotiate::{self, Asking, CheckedPeer, Negotiated, PassiveError, PeerError};
 use crate::pinholes::PassivePort;
+use crate::proto::address::Family;
 use crate::proto::command::EpsvArgument;
 use crate::proto::{Code, Reply};
 use std::net::SocketAddr;
@@ -96,6 +97,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 Err(error.into())
             }
         }
+    }
+
+    /// To EPSV and EPRT: the list of families that would do (RFC 2428 §2, §3) has the control
+    /// connection's own.
+    pub(super) fn other_family(&self) -> Reply {
+        PeerError::OtherFamily(Family::of(self.ends.client.ip()).number()).into()
     }
 
     fn not_after_epsv_all(&self) -> Result<(), Reply> {

@@ -3,6 +3,7 @@
 use super::state::Login;
 use super::{Session, policy};
 use crate::control::ControlError;
+use crate::proto::address::AddressError;
 use crate::proto::command::Mechanism;
 use crate::proto::parse::CommandError;
 use crate::proto::text::Visible;
@@ -24,6 +25,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 tracing::debug!(session = self.id, %verb, %error, "not a command of ours");
                 return Ok(match error {
                     CommandError::Unknown => self.strange(error.into()),
+                    CommandError::Address(AddressError::UnknownFamily) => self.other_family(),
                     _ => error.into(),
                 });
             }

@@ -20,6 +20,7 @@ impl<S> Session<S> {
             &self.parameters.facts.feature(),
             self.parameters.hash,
             self.tls_features(),
+            self.context.config.active.enabled,
         ))
     }
 

@@ -48,6 +48,7 @@ pub(super) fn of_vfs_error(error: &VfsError) -> Reply {
         ErrorKind::Exists => (Code::FileUnavailable, "Exists already."),
         ErrorKind::NotEmpty => (Code::FileUnavailable, "Directory is not empty."),
         ErrorKind::NoSpace => (Code::InsufficientStorage, "No space left."),
+        ErrorKind::TooLarge => (Code::StorageExceeded, "File too large."),
         ErrorKind::Quota => (Code::StorageExceeded, "Quota exceeded."),
         ErrorKind::BadName => (Code::NameNotAllowed, "Name not allowed."),
         ErrorKind::Offset => return beyond_end(),

@@ -89,7 +89,10 @@ pub enum ErrorKind {
     /// The file system is full.
     #[error("no space left on the file system")]
     NoSpace,
-    /// The user's quota, or the largest file size, is reached.
+    /// The largest file size is reached.
+    #[error("larger than a file may be")]
+    TooLarge,
+    /// The user's quota is reached.
     #[error("over the quota")]
     Quota,
     /// NUL in it, too long, or not possible on this file system.
@@ -163,7 +166,8 @@ fn kind_of(errno: Errno) -> ErrorKind {
         Errno::EXIST => ErrorKind::Exists,
         Errno::NOTEMPTY => ErrorKind::NotEmpty,
         Errno::NOSPC => ErrorKind::NoSpace,
-        Errno::DQUOT | Errno::FBIG => ErrorKind::Quota,
+        Errno::DQUOT => ErrorKind::Quota,
+        Errno::FBIG => ErrorKind::TooLarge,
         Errno::NAMETOOLONG | Errno::INVAL | Errno::ILSEQ => ErrorKind::BadName,
         Errno::BUSY | Errno::TXTBSY | Errno::AGAIN => ErrorKind::Busy,
         _ => ErrorKind::Io,

@@ -6,7 +6,8 @@ use crate::proto::command::{Command, Mode, TypeCode};
 pub(super) fn type_code(argument: &Argument<'_>) -> Result<TypeCode, CommandError> {
     match &argument.required_word()?.to_ascii_uppercase()[..] {
         b"A" | b"A N" => Ok(TypeCode::Ascii),
-        b"I" | b"L 8" => Ok(TypeCode::Image),
+        // The second as clients of vsftpd and Pure-FTPd may send it.
+        b"I" | b"L8" | b"L 8" => Ok(TypeCode::Image),
         b"E" | b"E N" | b"E T" | b"E C" | b"A T" | b"A C" => {
             Err(CommandError::Unsupported(argument.verb))
         }

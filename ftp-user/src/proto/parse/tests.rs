@@ -26,6 +26,7 @@ fn verbs_in_any_case_and_paths_byte_for_byte() {
 fn arguments_that_are_served() {
     for (line, command) in [
         ("TYPE a n", Command::Type(TypeCode::Ascii)),
+        ("TYPE l8", Command::Type(TypeCode::Image)),
         ("TYPE L 8", Command::Type(TypeCode::Image)),
         ("MODE s", Command::Mode(Mode::Stream)),
         ("MODE Z", Command::Mode(Mode::Deflate)),

@@ -84,7 +84,7 @@ fn every_verb_has_its_row() {
 fn every_line_of_feat_has_its_row() {
     let tls = ["AUTH TLS", "CCC", "PBSZ", "PROT"];
     let mut wire = Vec::new();
-    help::features("", Algorithm::default(), &tls).encode(&mut wire);
+    help::features("", Algorithm::default(), &tls, true).encode(&mut wire);
     let lines: BTreeSet<String> = String::from_utf8(wire)
         .unwrap()
         .lines()

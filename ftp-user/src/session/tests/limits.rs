@@ -216,7 +216,8 @@ fn what_can_never_be_stored_is_told_before_it_is_sent() {
     assert!(said.contains("400 bytes are left"), "{said}");
     // It may be about to replace the other one.
     alice.expect("ALLO 500", 202);
-    alice.expect("ALLO 801", 552);
+    let said = alice.expect("ALLO 801", 552);
+    assert!(said.contains("too large"), "{said}");
     let said = alice.expect("SITE QUOTA", 200);
     assert!(said.contains("Bytes: 600 of 1000, 400 left"), "{said}");
     assert!(said.contains("Files: 1 of 10, 9 left"), "{said}");
@@ -228,7 +229,7 @@ fn beyond_a_quota_or_the_disk_there_is_no_allocation() {
     let server = Server::start_as(|alice| alice.limits.quota_bytes = Some(Bytes(1000)));
     let mut alice = server.alice();
     alice.expect("ALLO 1000", 202);
-    alice.expect("ALLO 1001", 552);
+    assert!(alice.expect("ALLO 1001", 552).contains("Quota"));
     let server = Server::start();
     let mut alice = server.alice();
     alice.expect(&format!("ALLO {}", i64::MAX), 452);

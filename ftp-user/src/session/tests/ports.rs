@@ -144,8 +144,10 @@ fn addresses_and_families_are_checked_and_a_refusal_changes_nothing() {
     stream.read_to_end(&mut bytes).unwrap();
     assert_eq!(bytes, b"abc");
     client.expect_reply(226);
-    client.expect("EPSV 2", 522);
-    client.expect("EPSV 9", 522);
+    for command in ["EPSV 2", "EPSV 9", "EPRT |9|::1|2000|", "EPRT |2|::1|2000|"] {
+        let said = client.expect(command, 522);
+        assert!(said.ends_with(", use (1)\r\n"), "{command}: {said}");
+    }
 }
 
 #[test]
@@ -242,4 +244,5 @@ fn active_mode_can_be_switched_off() {
     let mut client = server.alice();
     client.expect("PORT 127,0,0,1,8,8", 502);
     client.expect("EPRT |1|127.0.0.1|2056|", 502);
+    assert!(!client.expect("FEAT", 211).contains("EPRT"));
 }
