@@ -3,13 +3,15 @@
 //!
 //! Generic over the stream, and the stream may change under it: into TLS and out of it.
 
+mod socket;
 mod stream;
 
 use crate::proto::Reply;
 use crate::proto::line::{LineError, LineSplitter};
 use rustls::ServerConfig;
+pub use socket::ControlSocket;
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,7 +19,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use stream::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 
 /// Most bytes taken from the socket at a time. They lie on the stack until a line's end is seen.
 const READ_CHUNK: usize = 2048;
@@ -46,60 +47,6 @@ pub enum ControlError {
     /// The client does not read its replies.
     #[error("control connection: a reply could not be sent within {}s", .0.as_secs())]
     WriteTimeout(Duration),
-}
-
-/// A control connection's socket, read to the end of what is there.
-///
-/// tokio takes a short read for the socket's bottom and waits for news. But a read also stops at an
-/// urgent byte (Telnet Synch, RFC 959 §4.1.3), and what follows it is no news.
-#[derive(Debug)]
-pub struct ControlSocket(pub TcpStream);
-
-impl AsyncRead for ControlSocket {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        loop {
-            ready!(self.0.poll_read_ready(cx))?;
-            match self.0.try_read_buf(buffer) {
-                Ok(_) => return Poll::Ready(Ok(())),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
-    }
-}
-
-impl AsyncWrite for ControlSocket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        pieces: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, pieces)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
 }
 
 /// One control connection.
