@@ -119,6 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Control<S> {
 
     /// Keeps a reply until the next one is sent, or until `release`: the client is woken once.
     pub fn hold(&mut self, reply: &Reply) {
+        self.held.append(&mut self.splitter.refusals());
         self.held.reserve(80);
         reply.encode(&mut self.held);
     }
@@ -251,6 +252,27 @@ mod tests {
         let mut got = String::new();
         client.read_to_string(&mut got).await.unwrap();
         assert_eq!(got, "150 Here it comes.\r\n200 Fine.\r\n");
+    }
+
+    #[tokio::test]
+    async fn options_are_refused_before_the_next_reply() {
+        let (mut client, server) = tokio::io::duplex(256);
+        let mut control = Control::new(server, SOON);
+        client
+            .write_all(b"\xff\xfd\x03NO\xff\xfb\x01OP\r\n")
+            .await
+            .unwrap();
+        assert_eq!(control.next_line().await.unwrap().unwrap(), b"NOOP");
+        for _ in 0..2 {
+            let reply = Reply::new(Code::Okay, "Okay.");
+            control.send(&reply).await.unwrap();
+        }
+        control.close().await;
+        let mut got = Vec::new();
+        client.read_to_end(&mut got).await.unwrap();
+        let refusals = b"\xff\xfc\x03\xff\xfe\x01";
+        let replies = b"200 Okay.\r\n200 Okay.\r\n";
+        assert_eq!(got, [&refusals[..], replies].concat());
     }
 
     #[tokio::test]

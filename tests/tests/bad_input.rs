@@ -160,7 +160,7 @@ fn lines_that_are_none() -> Result<()> {
     session.expect_reply(200)?;
     ensure!(site.path("c").is_dir());
     // Telnet's commands are not the line's (RFC 959, section 4.1.3; RFC 854).
-    session.send(b"\xff\xf4\xff\xf2NO\xff\xfb\x01OP\r\n")?;
+    session.send(b"\xff\xf4\xff\xf2NO\xff\xfc\x01OP\r\n")?;
     session.expect_reply(200)?;
     Ok(())
 }

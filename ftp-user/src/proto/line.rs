@@ -37,8 +37,8 @@ enum Telnet {
     Cr,
     /// After IAC.
     Iac,
-    /// After IAC WILL, WONT, DO or DONT: the option's number follows.
-    Option,
+    /// After IAC WILL, WONT, DO or DONT, which this is: the option's number follows.
+    Option(u8),
     /// Inside IAC SB … IAC SE.
     Sub,
     /// After an IAC inside a subnegotiation.
@@ -48,20 +48,26 @@ enum Telnet {
 const SE: u8 = 240;
 const SB: u8 = 250;
 const WILL: u8 = 251;
+const WONT: u8 = 252;
+const DO: u8 = 253;
 const DONT: u8 = 254;
 const IAC: u8 = 255;
+
+/// Bytes of refusals that are kept until they are sent: of sixteen options, which no client has.
+const MOST_REFUSALS: usize = 16 * 3;
 
 /// Cuts a byte stream into lines, taking Telnet commands out of it.
 ///
 /// CRLF and bare LF end a line, CR NUL is a CR, another NUL is an LF (which only names may have; see
 /// `Reply`), IAC IAC is 0xFF. Other Telnet commands (IP and DM
-/// before an ABOR, RFC 959 §4.1.3) and option negotiation are swallowed. An IAC before a byte
+/// before an ABOR, RFC 959 §4.1.3) are swallowed; options are refused. An IAC before a byte
 /// that is no Telnet command is kept: it is a 0xFF of a client that does not double them.
 #[derive(Debug, Default)]
 pub struct LineSplitter {
     line: Vec<u8>,
     state: Telnet,
     fault: Option<LineError>,
+    refusals: Vec<u8>,
 }
 
 impl LineSplitter {
@@ -74,6 +80,12 @@ impl LineSplitter {
             }
         }
         (input.len(), None)
+    }
+
+    /// What the client is to be told of the options that it has offered or asked for: that it has to do
+    /// without (RFC 1123 §4.1.2.12).
+    pub fn refusals(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.refusals)
     }
 
     /// Does a line wait for its end?
@@ -99,7 +111,7 @@ impl LineSplitter {
                 self.state = Telnet::Text;
                 match byte {
                     IAC => self.keep(IAC),
-                    WILL..=DONT => self.state = Telnet::Option,
+                    WILL..=DONT => self.state = Telnet::Option(byte),
                     SB => self.state = Telnet::Sub,
                     SE.. => {}
                     _ => {
@@ -108,7 +120,10 @@ impl LineSplitter {
                     }
                 }
             }
-            Telnet::Option => self.state = Telnet::Text,
+            Telnet::Option(verb) => {
+                self.state = Telnet::Text;
+                self.refuse_option(verb, byte);
+            }
             Telnet::Sub => {
                 if byte == IAC {
                     self.state = Telnet::SubIac;
@@ -141,6 +156,18 @@ impl LineSplitter {
             self.refuse(LineError::TooLong);
         } else if self.fault.is_none() {
             self.line.push(byte);
+        }
+    }
+
+    /// WONT and DONT say how things are, and are not answered (RFC 854).
+    fn refuse_option(&mut self, verb: u8, option: u8) {
+        let refusal = match verb {
+            WILL => DONT,
+            DO => WONT,
+            _ => return,
+        };
+        if self.refusals.len() < MOST_REFUSALS {
+            self.refusals.extend_from_slice(&[IAC, refusal, option]);
         }
     }
 
@@ -193,6 +220,16 @@ mod tests {
             b"AB"
         );
         assert_eq!(one(b"CWD \xff\xff\r\n").unwrap(), b"CWD \xff");
+    }
+
+    #[test]
+    fn options_are_refused_as_long_as_somebody_listens() {
+        let mut splitter = LineSplitter::default();
+        splitter.feed(b"\xff\xfd\x03\xff\xfb\x01\xff\xfc\x01\xff\xfe\xff\xff\xfd\xff");
+        assert_eq!(splitter.refusals(), b"\xff\xfc\x03\xff\xfe\x01\xff\xfc\xff");
+        assert_eq!(splitter.refusals(), b"");
+        splitter.feed(&b"\xff\xfd\x03".repeat(1000));
+        assert_eq!(splitter.refusals().len(), MOST_REFUSALS);
     }
 
     #[test]
