@@ -83,6 +83,15 @@ impl PortSet {
         })
     }
 
+    /// Those that are wanted, if there are any.
+    pub fn only(&self, wanted: impl Fn(u16) -> bool) -> Option<PortSet> {
+        let ports = self.iter().filter(|&port| wanted(port));
+        let left = union(ports.map(|port| (port, port)).collect());
+        (!left.is_empty()).then(|| PortSet {
+            ranges: left.into_boxed_slice(),
+        })
+    }
+
     /// The port with `index` ports below it, or `None` beyond the last.
     pub fn nth(&self, mut index: usize) -> Option<u16> {
         for &range in &self.ranges {

@@ -22,7 +22,7 @@ use ftp_ebpf::{
 };
 
 use self::guard::GuardTables;
-pub(in crate::pinholes) use self::process::{Maps, Programs};
+pub(in crate::pinholes) use self::process::{Maps, Programs, program_id};
 pub use self::{
     guard::{Controls, Listener},
     process::{announce, processes},

@@ -120,7 +120,12 @@ impl Pinholes {
     pub async fn prepare(config: &Config) -> Result<Prepared, StartError> {
         Ok(Prepared(match config.enforce.enabled {
             true => Preparing::Kernel(Box::new(Kernel::prepare(config).await?)),
-            false => Preparing::Listeners(Arc::new(Listeners::new(config))),
+            false => {
+                if let Some(neighbour) = kernel::find_server(config).await {
+                    return Err(StartError::Neighbour(neighbour));
+                }
+                Preparing::Listeners(Arc::new(Listeners::new(config)))
+            }
         }))
     }
 

@@ -28,6 +28,15 @@ fn reads_ports_ranges_and_exceptions() {
 }
 
 #[test]
+fn leaves_out_what_is_not_wanted() {
+    let ports: PortSet = "30000-30010,30020".parse().unwrap();
+    let shown = |ports: Option<PortSet>| ports.map(|ports| ports.to_string());
+    let wanted = ports.only(|port| port > 30007 || port == 30002);
+    assert_eq!(shown(wanted).as_deref(), Some("30002,30008-30010,30020"));
+    assert_eq!(shown(ports.only(|port| port == 30011)), None);
+}
+
+#[test]
 fn refuses_what_is_no_set_of_ports() {
     let refused = |text: &str| text.parse::<PortSet>().unwrap_err();
     assert_eq!(refused(""), PortSetError::Empty);

@@ -32,6 +32,14 @@ pub fn processes() -> Result<Vec<u32>, InspectError> {
         .collect())
 }
 
+/// The number of the program that a descriptor is of, or that the link is attached with that it is of.
+pub(in crate::pinholes) fn program_id(fdinfo: &str) -> Option<u32> {
+    let id = fdinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("prog_id:"))?;
+    id.trim().parse().ok()
+}
+
 /// The programs that a process holds.
 pub(in crate::pinholes) struct Programs(Vec<ProgramInfo>);
 
@@ -41,12 +49,7 @@ impl Programs {
         let descriptors = proc::fdinfo(&path).map_err(unreadable(&path))?;
         let held: HashSet<u32> = descriptors
             .filter(|(_, info)| !info.contains("link_id:"))
-            .filter_map(|(_, info)| {
-                let id = info
-                    .lines()
-                    .find_map(|line| line.strip_prefix("prog_id:"))?;
-                id.trim().parse().ok()
-            })
+            .filter_map(|(_, info)| program_id(&info))
             .collect();
         if held.is_empty() {
             return Ok(Self(Vec::new()));
@@ -57,6 +60,11 @@ impl Programs {
                 .filter(|program| held.contains(&program.id()))
                 .collect(),
         ))
+    }
+
+    /// Whether the one with that number is among them.
+    pub(in crate::pinholes) fn has(&self, id: u32) -> bool {
+        self.0.iter().any(|program| program.id() == id)
     }
 
     /// Those of that name: one for each network namespace that the process is in.

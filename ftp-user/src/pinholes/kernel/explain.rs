@@ -85,6 +85,9 @@ pub enum StartError {
     /// The socket lookup program could not be attached.
     #[error("cannot attach the socket lookup program to this network namespace")]
     Steer(#[source] Box<ProgramError>),
+    /// Another Pinhole has the same ports.
+    #[error(transparent)]
+    Neighbour(super::neighbours::Neighbour),
 }
 
 impl From<ObjectError> for StartError {
@@ -135,6 +138,11 @@ fn missing_capabilities() -> Vec<&'static str> {
     .into_iter()
     .filter_map(|(capability, name)| (!has.contains(capability)).then_some(name))
     .collect()
+}
+
+/// Whether the kernel refused for want of a capability.
+pub(super) fn is_denied(error: &(dyn std::error::Error + 'static)) -> bool {
+    matches!(errno_of(error), Some(libc::EPERM | libc::EACCES))
 }
 
 /// The first errno in an error and its causes.

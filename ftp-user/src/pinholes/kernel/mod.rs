@@ -14,6 +14,7 @@ mod half;
 mod host;
 mod layout;
 mod locks;
+mod neighbours;
 mod object;
 mod others;
 mod predecessor;
@@ -50,16 +51,22 @@ pub use self::{
     },
     host::HostError,
     layout::LayoutError,
+    neighbours::Neighbour,
     object::{GuardSettings, Object, ObjectError, Settings, TraceSettings, TracedServer},
     shared_ports::{Set, SharedPorts},
     trace::{End, Moment, Timeline, TraceError, Tracer},
 };
-pub(in crate::pinholes) use self::{clock::monotonic_ns, estate::leave_nothing, table::Hole};
+pub(in crate::pinholes) use self::{
+    clock::monotonic_ns, estate::leave_nothing, neighbours::find_server, table::Hole,
+};
 use crate::{
     channel::Channel,
     config::{Config, Enforce, PortSet},
     pinholes::{OpenError, SessionId},
 };
+
+/// How a server's passive ports are named where the administrator sets them.
+const PORTS: &str = "passive.ports";
 
 /// The running kernel half, or the way to it once another process has taken it over.
 pub(in crate::pinholes) struct Kernel {
@@ -105,6 +112,13 @@ impl Prepared {
             locks,
             acceptors,
         } = estate;
+        // None of it is in vain: nothing has been taken over yet that would have to be given back.
+        let approaches = attach::select(&links, &enforce.interfaces, *approach.borrow());
+        let takes_over = !locks.is_empty();
+        let neighbours = neighbours::find(approaches, &ports, PORTS, takes_over);
+        if let Some(neighbour) = neighbours.into_iter().next() {
+            return Err(StartError::Neighbour(neighbour));
+        }
         // The table wants them so.
         rows.sort_by_key(|row| row.deadline_ns);
         let adopted = rows.iter().map(|row| Ok((row.id, table.adopt(row)?)));
@@ -118,7 +132,7 @@ impl Prepared {
 
         // Beside the one of the process before, which hands connections to the same sockets.
         steer(&mut object)?;
-        others::warn(&ports, "passive.ports =", &HashSet::new(), false);
+        others::warn(&ports, &format!("{PORTS} ="), &HashSet::new(), false);
         let inherited = Inherited::new(locks);
         let locks = Locks::put(&mut object, &enforce, approach, &links, &inherited)?;
         for locked in locks.locked() {

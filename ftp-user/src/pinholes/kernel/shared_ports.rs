@@ -38,17 +38,24 @@ impl SharedPorts {
 
     /// Adds or removes `port`. One writer at a time: callers hold the table, or are alone.
     pub fn set(&self, set: Set, port: u16, member: bool) {
-        let base = match set {
-            Set::Guarded => offset_of!(Ports, guarded),
-            Set::Waiting => offset_of!(Ports, waiting),
-        };
-        let word = self.word(base + Ports::word(port) * size_of::<u64>());
+        let word = self.word(offset(set, port));
         // Release: whoever sees the port as waiting must find its row.
         if member {
             word.fetch_or(Ports::bit(port), Ordering::Release);
         } else {
             word.fetch_and(!Ports::bit(port), Ordering::Release);
         }
+    }
+
+    /// Whether `port` is in the set.
+    pub fn has(&self, set: Set, port: u16) -> bool {
+        self.word(offset(set, port)).load(Ordering::Acquire) & Ports::bit(port) != 0
+    }
+
+    /// The policy bits.
+    pub fn policy(&self) -> u64 {
+        let word = self.word(offset_of!(Ports, policy));
+        word.load(Ordering::Acquire)
     }
 
     /// Replaces the policy bits.
@@ -63,4 +70,13 @@ impl SharedPorts {
         // `self`; nobody reads or writes it but through atomics here and whole words in BPF.
         unsafe { AtomicU64::from_ptr(self.0.as_mut_ptr().add(offset).cast()) }
     }
+}
+
+/// Of the word that holds `port`.
+fn offset(set: Set, port: u16) -> usize {
+    let base = match set {
+        Set::Guarded => offset_of!(Ports, guarded),
+        Set::Waiting => offset_of!(Ports, waiting),
+    };
+    base + Ports::word(port) * size_of::<u64>()
 }

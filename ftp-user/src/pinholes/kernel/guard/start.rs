@@ -13,9 +13,10 @@ use tokio::{
 use super::{
     super::{
         Object, ObjectError, Settings, SharedPorts, StartError,
-        attach::Approach,
+        attach::{self, Approach},
         events, host, layout,
         locks::Locks,
+        neighbours,
         object::GuardSettings,
         others,
         upkeep::{Situation, Upkeep},
@@ -34,6 +35,9 @@ use super::{
 };
 use crate::config::{self, OnExit, PortSet, Unresolved};
 
+/// How the range is named where the administrator sets it.
+const PORTS: &str = "--ports";
+
 impl Guard {
     /// Starts watching the network namespace of this thread, tests itself, adds the listeners that
     /// were there before, and locks the interfaces. Where an earlier guard has left its kernel half
@@ -48,6 +52,7 @@ impl Guard {
         let wanted = guard.on_exit == OnExit::Closed;
         let bpffs = &guard.bpffs;
         let mut pins = Pins::open(bpffs, namespace, enforce, wanted)?;
+        look_round(options).await?;
         let settings = Settings::of(
             enforce,
             Some(GuardSettings {
@@ -111,7 +116,7 @@ impl Guard {
 
         if let Some(range) = &guard.ports {
             open.extend(seeded);
-            others::warn(range, "--ports", &open, guard.dry_run);
+            others::warn(range, PORTS, &open, guard.dry_run);
         }
         let keep = Kept {
             found: pins.as_ref(),
@@ -143,6 +148,26 @@ impl Guard {
             object,
         })
     }
+}
+
+/// Another Pinhole that shuts ports of the range. A server's would keep this guard's clients out as this
+/// guard would keep out the server's. Another guard may be for the same servers.
+async fn look_round(options: &GuardOptions) -> Result<(), StartError> {
+    let GuardOptions { guard, enforce } = options;
+    let Some(range) = &guard.ports else {
+        return Ok(());
+    };
+    let links = host::links().await?;
+    let listened = approach::listened(&guard.control_ports, &Census::take());
+    let chosen = attach::select(&links, &enforce.interfaces, Approach::to(&listened));
+    for neighbour in neighbours::find(chosen, range, PORTS, false) {
+        match neighbour.guards || guard.dry_run {
+            false => return Err(StartError::Neighbour(neighbour)),
+            true if neighbour.is_left_behind() => {}
+            true => tracing::warn!("{neighbour}"),
+        }
+    }
+    Ok(())
 }
 
 fn situation(options: &GuardOptions, approach: watch::Receiver<Approach>) -> Situation {
