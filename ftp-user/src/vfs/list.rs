@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::entry::Entry;
 use super::error::{Explain as _, VfsError};
 use super::path::VirtualPath;
-use super::upload::is_temporary;
+use super::upload::is_unfinished;
 use super::{Vfs, resolve};
 
 const ACTION: &str = "list";
@@ -68,12 +68,21 @@ impl Listing {
         loop {
             match self.directory.read() {
                 None => return Ok(None),
-                Some(Ok(entry)) => match entry.file_name().to_bytes() {
-                    b"." | b".." => {}
-                    // It has no name yet, as far as clients are concerned.
-                    name if vfs.rules().atomic && is_temporary(name) => {}
-                    _ => return Ok(Some(entry)),
-                },
+                Some(Ok(entry)) => {
+                    let name = entry.file_name();
+                    let is_hidden = match name.to_bytes() {
+                        b"." | b".." => true,
+                        // It has no name yet, as far as clients are concerned.
+                        _ if vfs.rules().atomic => self
+                            .directory
+                            .fd()
+                            .is_ok_and(|directory| is_unfinished(directory, name)),
+                        _ => false,
+                    };
+                    if !is_hidden {
+                        return Ok(Some(entry));
+                    }
+                }
                 Some(Err(errno)) => return Err(errno).explain(ACTION, &self.path),
             }
         }

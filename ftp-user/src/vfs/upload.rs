@@ -4,18 +4,19 @@
 mod end;
 mod open;
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::num::NonZeroU64;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{Mode, ftruncate};
+use rustix::fs::{FileType, FlockOperation, Mode, OFlags, Stat, flock, ftruncate, openat, statat};
 use rustix::io::Errno;
 
 use super::path::VirtualPath;
 use super::quota::{Inode, Ledger, Quota, QuotaLimits};
-use super::{Credentials, wear};
+use super::{Credentials, LOOK, wear};
 
 /// Where the first byte of an upload goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,8 +135,27 @@ enum Place {
 const ACTION: &str = "write";
 const TEMPORARY: (&[u8], &[u8]) = (b".pinhole-", b".part");
 
-/// Whether a file of this name is an upload's that is not complete yet.
-pub(super) fn is_temporary(name: &[u8]) -> bool {
+/// Whether that name in a directory is an upload's whose file has not got its own yet: then it is locked,
+/// for as long as the upload's process lives. What a crash leaves is a file like any other, and so is
+/// one that a client calls so.
+pub(super) fn is_unfinished(directory: BorrowedFd<'_>, name: &CStr) -> bool {
+    if !is_temporary(name.to_bytes()) {
+        return false;
+    }
+    let is_file = |stat: Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    // To open anything else may have an effect, or wait.
+    if !statat(directory, name, LOOK).is_ok_and(is_file) {
+        return false;
+    }
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let open = |access| openat(directory, name, access | flags, Mode::empty());
+    // By the account's umask it may be readable to nobody, or writable.
+    let file = open(OFlags::RDONLY).or_else(|_| open(OFlags::WRONLY));
+    let shared = FlockOperation::NonBlockingLockShared;
+    file.is_ok_and(|file| flock(file, shared) == Err(Errno::WOULDBLOCK))
+}
+
+fn is_temporary(name: &[u8]) -> bool {
     let digits = name
         .strip_prefix(TEMPORARY.0)
         .and_then(|rest| rest.strip_suffix(TEMPORARY.1));

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use rustix::fs::{FileType, Mode, OFlags, SeekFrom, fstat, openat, statat};
+use rustix::fs::{FileType, FlockOperation, Mode, OFlags, SeekFrom, flock, fstat, openat, statat};
 use rustix::io::Errno;
 
 use super::super::error::{ErrorKind, Explain as _};
@@ -151,6 +151,8 @@ impl Vfs {
         );
         let temporary = format!("{before}{:016x}{after}", rand::random::<u64>());
         let file = openat(&directory, &temporary, NEW, resolve::NEW_FILE).explain(ACTION, path)?;
+        // Where the file system has no locks, or somebody else was quicker, it is listed meanwhile.
+        let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
         let place = Place::Beside {
             directory,
             temporary,

@@ -69,6 +69,14 @@ impl Site {
         counted
     }
 
+    /// How many names a listing has.
+    fn listed(&self) -> usize {
+        let listed = self
+            .tree
+            .act(|vfs| Ok(entries(&mut vfs.list(&at("/"))?, vfs).count()));
+        listed.unwrap()
+    }
+
     fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.dir.path()).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -130,10 +138,7 @@ fn whole_files_only() {
     assert_eq!(fs::read(site.real("a")).unwrap(), b"old");
     // Nobody sees the other file in a listing.
     assert_eq!(site.names().len(), 2);
-    let listed = site
-        .tree
-        .act(|vfs| Ok(entries(&mut vfs.list(&at("/"))?, vfs).count()));
-    assert_eq!(listed.unwrap(), 1);
+    assert_eq!(site.listed(), 1);
     upload.complete().unwrap();
     assert_eq!(fs::read(site.real("a")).unwrap(), b"xxxxx");
     assert_eq!(fs::metadata(site.real("a")).unwrap().mode() & 0o777, 0o604);

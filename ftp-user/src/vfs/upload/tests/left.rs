@@ -32,6 +32,29 @@ fn it_has_a_name_that_nothing_had() {
 }
 
 #[test]
+fn what_a_crash_leaves_is_listed_and_can_be_removed() {
+    let site = site(&[]);
+    let upload = site.open("a", Write::Truncate).unwrap();
+    assert_eq!(site.names().len(), 1);
+    assert_eq!(site.listed(), 0);
+    // The lock goes with the descriptor, as at the end of its process.
+    let temporary = site.names().remove(0);
+    drop(upload);
+    fs::rename(site.real("a.part"), site.real(&temporary)).unwrap();
+    assert_eq!(site.listed(), 1);
+    let done = site.act(|vfs| vfs.remove_file(&at(&temporary)));
+    assert_eq!((done, site.names()), (Ok(()), vec![]));
+
+    // Nor is anything hidden by its name alone.
+    let upload = site.open(&temporary, Write::Truncate).unwrap();
+    assert_eq!(site.listed(), 0);
+    upload.complete().unwrap();
+    assert_eq!(site.listed(), 1);
+    fs::create_dir(site.real(".pinhole-0123456789abcdef.part")).unwrap();
+    assert_eq!(site.listed(), 2);
+}
+
+#[test]
 fn where_all_names_are_taken_it_is_removed() {
     let mut names: Vec<_> = (2..10).map(|number| format!("a.{number}.part")).collect();
     names.push("a.part".to_owned());
