@@ -10,7 +10,7 @@ use ftp_tests::{
     lab::{self, Family, Lab},
     need_root,
     settings::Settings,
-    site::{self, PASSWORD, USER},
+    site::{self, PASSWORD, Site, USER},
     wait,
 };
 
@@ -55,6 +55,37 @@ fn absent(error: std::io::Error) -> std::io::Result<()> {
         std::io::ErrorKind::NotFound => Ok(()),
         _ => Err(error),
     }
+}
+
+#[test]
+fn a_client_that_is_refused_all_the_time_fills_no_log() -> Result<()> {
+    const EACH: usize = 500;
+    need_root!();
+    let site = Site::with(lab::Options::default(), |settings| {
+        settings.set("log.format", "json")
+    })?;
+    let mut session = site.anonymous(Family::V4, 0)?;
+    for _ in 0..EACH {
+        session.expect("PORT 192,0,2,1,100,0", 504)?;
+    }
+    session.expect("QUIT", 221)?;
+    let left_out = || {
+        let events = events(&site.daemon)?;
+        let told = events.iter().filter_map(|event| event["left_out"].as_u64());
+        anyhow::Ok((told.sum::<u64>(), events))
+    };
+    let all = 2 * EACH as u64;
+    let (left_out, events) = wait::poll_within(wait::SOON, "all are accounted for", || {
+        let (left_out, events) = left_out()?;
+        let is_refusal = |event: &&serde_json::Value| {
+            event["message"] == "refused" || event["message"] == "PORT or EPRT refused"
+        };
+        let logged = events.iter().filter(is_refusal).count() as u64;
+        Ok((left_out + logged == all).then_some((left_out, events)))
+    })?;
+    // There is one more each second, and it takes no minute.
+    ensure!(left_out > all - 100 && events.len() < 200, "{left_out}");
+    Ok(())
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! RFC 959 §4.1.2 PASV PORT, RFC 2428 EPSV EPRT: where the next data connection comes from.
 
+use super::told::Whose;
 use super::{Answer, Session};
 use crate::negotiate::{self, Asking, CheckedPeer, Negotiated, PassiveError, PeerError};
 use crate::pinholes::PassivePort;
@@ -7,17 +8,21 @@ use crate::proto::address::Family;
 use crate::proto::command::EpsvArgument;
 use crate::proto::{Code, Reply};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     pub(super) async fn pasv(&mut self) -> Answer {
         self.not_after_epsv_all()?;
         let client = self.ends.client.ip();
-        let public = match self.context.public_address(client) {
+        let context = Arc::clone(&self.context);
+        let public = match context.public_address(client) {
             Ok(public) => public,
             Err(host) => {
-                tracing::warn!(session = self.id, %client, host, "no passive port: the host name in \
-                    passive.address is not known");
+                if self.logs_refusal() {
+                    tracing::warn!(session = self.id, %client, host, "no passive port: the host \
+                        name in passive.address is not known");
+                }
                 return Err(Reply::new(
                     Code::CannotOpenData,
                     "This server's address is not known at the moment; use EPSV.",
@@ -66,8 +71,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 Ok(reply)
             }
             Err(error) => {
-                let client = self.ends.client.ip();
-                tracing::warn!(session = self.id, %client, %error, "no passive port");
+                if self.logs_refusal() {
+                    let Whose { session, client } = self.whose();
+                    tracing::warn!(session, %client, %error, "no passive port");
+                }
                 Err(Reply::from(&error))
             }
         }
@@ -92,8 +99,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 Ok(Reply::new(Code::Okay, "Will connect to your port."))
             }
             Err(error) => {
-                let client = self.ends.client.ip();
-                tracing::warn!(session = self.id, %client, %asked, %error, "PORT or EPRT refused");
+                if self.logs_refusal() {
+                    let Whose { session, client } = self.whose();
+                    tracing::warn!(session, %client, %asked, %error, "PORT or EPRT refused");
+                }
                 Err(error.into())
             }
         }

@@ -1,6 +1,7 @@
 //! A line → the command family that answers it.
 
 use super::state::Login;
+use super::told::Whose;
 use super::{Session, policy};
 use crate::control::ControlError;
 use crate::proto::address::AddressError;
@@ -94,11 +95,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             Command::Appe(path) => self.appe(&path).await?,
             Command::Stou => self.stou().await?,
         };
-        if let (Err(refusal), Login::User(user)) = (&answer, &self.login) {
+        if let (Err(refusal), Login::User(_)) = (&answer, &self.login)
+            && tracing::enabled!(tracing::Level::INFO)
+            && self.logs_refusal()
+        {
+            let Whose { session, client } = self.whose();
+            let user = self.who();
             // A string, so that the log quotes it.
             let command = String::from_utf8_lossy(tellable(line));
-            tracing::info!(session = self.id, client = %self.ends.client.ip(),
-                user = user.account.name, command = &*command, reply = refusal.number(), "refused");
+            tracing::info!(session, %client, user, command = &*command, reply = refusal.number(),
+                "refused");
         }
         Ok(answer.unwrap_or_else(|refusal| refusal))
     }

@@ -18,6 +18,7 @@ mod outcome;
 mod parameters;
 mod policy;
 mod recursion;
+mod refusals;
 mod retrieve;
 mod site;
 mod state;
@@ -44,6 +45,7 @@ use crate::proto::{Code, Reply};
 use crate::vfs::{Vfs, VfsError};
 pub use activity::Activity;
 pub(crate) use activity::Seat;
+use refusals::Refusals;
 use state::{Login, Parameters, Pending, User};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -107,6 +109,7 @@ struct Session<S> {
     login_failures: u32,
     /// Lines before the login that are no commands of ours.
     strange_lines: u32,
+    refusals: Refusals,
     security: Security,
     /// The host that it is with, where there are several.
     named: Named,
@@ -168,6 +171,7 @@ where
         login: Login::Nobody,
         login_failures: 0,
         strange_lines: 0,
+        refusals: Refusals::default(),
         security: Security::default(),
         named: Named::default(),
         listener,
@@ -177,7 +181,9 @@ where
         negotiated: Negotiated::Nothing,
         replaced: Negotiated::Nothing,
     };
-    match session.serve(start).await {
+    let ended = session.serve(start).await;
+    session.tell_left_out();
+    match ended {
         Ok(()) => session.control.close().await,
         Err(reason) => tracing::debug!(session = id, %client, %reason, "control connection lost"),
     }

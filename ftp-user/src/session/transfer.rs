@@ -165,8 +165,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         Ok(match self.watch(monitor, connect).await? {
             Watched::Done(Ok(socket)) => Ok((socket, secure)),
             Watched::Done(Err(error)) => {
-                let Whose { session, client } = self.whose();
-                tracing::warn!(session, %client, %error, "no data connection");
+                if self.logs_refusal() {
+                    let Whose { session, client } = self.whose();
+                    tracing::warn!(session, %client, %error, "no data connection");
+                }
                 Err(Reply::new(
                     Code::CannotOpenData,
                     "Cannot open the data connection.",
