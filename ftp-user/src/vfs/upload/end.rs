@@ -26,8 +26,12 @@ impl Upload {
         if self.is_old {
             self.empty(0)?;
         }
-        if self.rules().sync {
-            fsync(&self.file)?;
+        match self.rules().sync {
+            true => fsync(&self.file)?,
+            // A file system may only now find that it has no room (NFS, FUSE): each close(2) asks it,
+            // and of the last one nobody hears.
+            false if self.written > 0 => nix::unistd::close(self.file.try_clone()?)?,
+            false => {}
         }
         if let Place::Beside {
             directory,
