@@ -2,7 +2,7 @@
 //! have it.
 
 use super::told::Change;
-use super::watched::Watched;
+use super::watched::{End, Watched};
 use super::{Answer, Session, outcome};
 use crate::control::ControlError;
 use crate::proto::{Code, Reply};
@@ -22,7 +22,7 @@ static TURNS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::ne
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// Appends the parts to the target, in order, and removes them. If anything fails before all is
-    /// appended, or on ABOR, nothing has changed.
+    /// appended, or ABOR comes before that, nothing has changed.
     pub(super) async fn comb(
         &mut self,
         target: &[u8],
@@ -34,19 +34,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         };
         let monitor = Monitor::default();
         let work = combine(tree, target.clone(), parts.clone(), monitor.clone());
-        Ok(match self.watch(&monitor, work).await? {
-            Watched::Done(Ok(Ok(bytes))) => {
+        let Watched { outcome, end } = self.watch(&monitor, work).await;
+        let done = match outcome {
+            Ok(Ok(bytes)) => {
                 self.changed("COMB", &target, &Change::Parts(&parts));
                 let text = format!("{bytes} bytes combined.");
                 Ok(Reply::new(Code::ActionOkay, text))
             }
-            Watched::Done(Ok(Err(error))) => Err(outcome::of_vfs_error(&error)),
-            Watched::Done(Err(error)) => {
-                Err(outcome::of_transfer_error(&TransferError::Worker(error)))
-            }
-            Watched::Aborted => Ok(self.aborted().await?),
-            Watched::Stopped => Err(outcome::shutting_down()),
-        })
+            Ok(Err(error)) => Err(outcome::of_vfs_error(&error)),
+            Err(error) => Err(outcome::of_transfer_error(&TransferError::Worker(error))),
+        };
+        match (end?, done) {
+            (End::Itself, answer) | (End::Stop, answer @ Ok(_)) => Ok(answer),
+            (End::Stop, Err(_)) => Ok(Err(outcome::shutting_down())),
+            (End::Abor, Ok(done)) => self.after_abor(&done).await.map(Ok),
+            (End::Abor, Err(_)) => self.after_abor(&outcome::aborted()).await.map(Ok),
+        }
     }
 
     fn names(

@@ -1,7 +1,7 @@
 //! HASH of draft-bryan-ftpext-hash-02; XCRC XMD5 XSHA1 XSHA256 XSHA512, as other servers have them.
 
 use super::state::Pending;
-use super::watched::Watched;
+use super::watched::{End, Watched};
 use super::{Answer, Session, outcome};
 use crate::control::ControlError;
 use crate::digest;
@@ -104,11 +104,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     ) -> Result<Result<String, Reply>, ControlError> {
         let monitor = Monitor::default();
         let work = digest::of_file(file, range, algorithm, monitor.clone());
-        match self.watch(&monitor, work).await? {
-            Watched::Done(Ok(hash)) => Ok(Ok(hash)),
-            Watched::Done(Err(error)) => Ok(Err(outcome::of_transfer_error(&error))),
-            Watched::Aborted => self.aborted().await.map(Err),
-            Watched::Stopped => Ok(Err(outcome::shutting_down())),
+        let Watched { outcome, end } = self.watch(&monitor, work).await;
+        match end? {
+            End::Itself => Ok(outcome.map_err(|error| outcome::of_transfer_error(&error))),
+            End::Abor => self.after_abor(&outcome::aborted()).await.map(Err),
+            End::Stop => Ok(Err(outcome::shutting_down())),
         }
     }
 }

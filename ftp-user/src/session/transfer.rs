@@ -9,14 +9,14 @@ use self::connect::{Source, connect};
 use self::job::perform;
 use super::tls::Secure;
 use super::told::{Whose, shown};
-use super::watched::Watched;
+use super::watched::{End, Watched};
 use super::{Answer, Session, outcome};
 use crate::auth::Accounts;
 use crate::control::ControlError;
 use crate::negotiate::{CheckedPeer, Negotiated};
 use crate::proto::command::TypeCode;
 use crate::proto::{Code, Reply};
-use crate::transfer::{DataConnection, Monitor};
+use crate::transfer::{DataConnection, Monitor, TransferError};
 use crate::vfs::VirtualPath;
 use crate::xferlog::{Direction, Record};
 use std::net::TcpStream;
@@ -101,44 +101,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let cut = transfer.job.cut();
         let job = transfer.job.in_mode(mode, level);
         let work = perform(connection, job, secure, self.whose());
-        let watched = self.watch(&monitor, work).await;
+        let Watched {
+            outcome: moved,
+            end,
+        } = self.watch(&monitor, work).await;
         let took = started.elapsed();
         // By itself: devices take one reply from one segment, and would miss the last one in it.
-        let watched = match self.control.release().await {
-            Ok(()) => watched,
-            Err(lost) => watched.and(Err(lost)),
+        let end = match self.control.release().await {
+            Ok(()) => end,
+            Err(lost) => end.and(Err(lost)),
         };
-        let (ended, reply) = match &watched {
-            Ok(Watched::Done(Ok(()))) => (
-                "complete".to_owned(),
-                Some(match cut {
-                    Some(cut) if cut.is_short() => outcome::cut_short(),
-                    _ => Reply::new(Code::TransferComplete, "Transfer complete."),
-                }),
-            ),
-            Ok(Watched::Done(Err(error))) => {
-                (error.to_string(), Some(outcome::of_transfer_error(error)))
-            }
-            Ok(Watched::Aborted) => ("aborted by the client".to_owned(), Some(outcome::aborted())),
-            Ok(Watched::Stopped) => (
-                "cut by the server's end".to_owned(),
-                Some(outcome::shutting_down()),
-            ),
-            Err(lost) => (lost.to_string(), None),
-        };
+        let is_short = cut.is_some_and(|cut| cut.is_short());
+        let (ended, reply) = tell(&moved, &end, is_short);
         let (user, path) = (self.who(), shown(&transfer.path));
         tracing::info!(session = self.id, client = %self.ends.client.ip(), user,
             verb = transfer.verb, path = &*path, bytes = monitor.bytes(),
             seconds = took.as_secs_f64(), ended,
-            reply = reply.as_ref().map(Reply::number), "transfer");
+            reply = end.is_ok().then(|| reply.number()), "transfer");
         if self.context.xferlog.is_on() {
-            let complete = matches!(watched, Ok(Watched::Done(Ok(()))));
             let (verb, path) = (transfer.verb, transfer.path);
-            Box::pin(self.write_down(verb, path, monitor.bytes(), took, complete)).await;
+            let written = self.write_down(verb, path, monitor.bytes(), took, moved.is_ok());
+            Box::pin(written).await;
         }
-        match (watched?, reply) {
-            (Watched::Aborted, _) | (_, None) => self.aborted().await,
-            (Watched::Done(_) | Watched::Stopped, Some(reply)) => Ok(reply),
+        match end? {
+            End::Abor => self.after_abor(&reply).await,
+            End::Itself | End::Stop => Ok(reply),
         }
     }
 
@@ -162,9 +149,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             self.ends.server,
             monitor.clone(),
         );
-        Ok(match self.watch(monitor, connect).await? {
-            Watched::Done(Ok(socket)) => Ok((socket, secure)),
-            Watched::Done(Err(error)) => {
+        let Watched { outcome, end } = self.watch(monitor, connect).await;
+        Ok(match (end?, outcome) {
+            (End::Itself, Ok(socket)) => Ok((socket, secure)),
+            (End::Itself, Err(error)) => {
                 if self.logs_refusal() {
                     let Whose { session, client } = self.whose();
                     tracing::warn!(session, %client, %error, "no data connection");
@@ -174,8 +162,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                     "Cannot open the data connection.",
                 ))
             }
-            Watched::Aborted => Err(self.aborted().await?),
-            Watched::Stopped => Err(outcome::shutting_down()),
+            (End::Abor, _) => Err(self.after_abor(&outcome::aborted()).await?),
+            (End::Stop, _) => Err(outcome::shutting_down()),
         })
     }
 
@@ -212,5 +200,56 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
             let Whose { session, client } = self.whose();
             tracing::error!(session, %client, %error, "a transfer could not be written down");
         }
+    }
+}
+
+/// What is said of a transfer that is over, in the log and to a client that is still there. Whoever wanted
+/// it to end, what is done is done.
+fn tell(
+    moved: &Result<(), TransferError>,
+    end: &Result<End, ControlError>,
+    is_short: bool,
+) -> (String, Reply) {
+    match (moved, end) {
+        (Ok(()), _) if is_short => ("complete".to_owned(), outcome::cut_short()),
+        (Ok(()), _) => {
+            let reply = Reply::new(Code::TransferComplete, "Transfer complete.");
+            ("complete".to_owned(), reply)
+        }
+        (Err(error), Ok(End::Itself)) => (error.to_string(), outcome::of_transfer_error(error)),
+        (Err(_), Ok(End::Abor)) => ("aborted by the client".to_owned(), outcome::aborted()),
+        (Err(_), Ok(End::Stop)) => {
+            let ended = "cut by the server's end".to_owned();
+            (ended, outcome::shutting_down())
+        }
+        (Err(_), Err(lost)) => (lost.to_string(), outcome::aborted()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_moved_before_the_end_is_complete() {
+        let ends = [
+            Ok(End::Itself),
+            Ok(End::Abor),
+            Ok(End::Stop),
+            Err(ControlError::Closed),
+        ];
+        let said = ends.map(|end| {
+            let (ended, reply) = tell(&Ok(()), &end, false);
+            let broken = tell(&Err(TransferError::Aborted), &end, false);
+            assert_eq!((&*ended, reply.number()), ("complete", 226));
+            (broken.0, broken.1.number())
+        });
+        let of_itself = outcome::of_transfer_error(&TransferError::Aborted).number();
+        assert_eq!(
+            said.each_ref().map(|said| said.1),
+            [of_itself, 426, 421, 426]
+        );
+        assert_eq!(said[1].0, "aborted by the client");
+        assert_eq!(said[3].0, ControlError::Closed.to_string());
     }
 }

@@ -1,6 +1,6 @@
 //! RFC 959 §4.1.1 QUIT and §4.1.3 ABOR, STAT: work, and the control connection listened to meanwhile.
 
-use super::{Session, Stop, outcome};
+use super::{Session, Stop};
 use crate::control::ControlError;
 use crate::proto::{Code, Command, Reply, parse};
 use crate::transfer::Monitor;
@@ -8,13 +8,22 @@ use std::future::ready;
 use std::pin::pin;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// How work ended that was watched.
-pub(super) enum Watched<T> {
-    Done(T),
-    /// By ABOR.
-    Aborted,
-    /// By the server's end.
-    Stopped,
+/// Work that was watched.
+pub(super) struct Watched<T> {
+    /// What came of it. Work that is told to end may be past the point where it can.
+    pub(super) outcome: T,
+    pub(super) end: Result<End, ControlError>,
+}
+
+/// Who had work end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// Nobody.
+    Itself,
+    /// The client, by ABOR.
+    Abor,
+    /// The server, which ends.
+    Stop,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
@@ -25,7 +34,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         &mut self,
         monitor: &Monitor,
         work: impl Future<Output = T>,
-    ) -> Result<Watched<T>, ControlError> {
+    ) -> Watched<T> {
+        let by_itself = |outcome| Watched {
+            outcome,
+            end: Ok(End::Itself),
+        };
         let mut work = pin!(work);
         let mut stop = self.shared.stop.clone();
         let mut stopped = pin!(async move {
@@ -38,18 +51,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         });
         tokio::select! {
             biased;
-            done = &mut work => return Ok(Watched::Done(done)),
+            outcome = &mut work => return by_itself(outcome),
             () = ready(()) => {}
         }
         let mut has_more = true;
-        let ended = loop {
+        let mut end = loop {
             if let Err(lost) = self.control.release().await {
                 break Err(lost);
             }
             let line = tokio::select! {
                 biased;
-                done = &mut work => return Ok(Watched::Done(done)),
-                () = &mut stopped => break Ok(Watched::Stopped),
+                outcome = &mut work => return by_itself(outcome),
+                () = &mut stopped => break Ok(End::Stop),
                 line = self.control.next_line(), if has_more => line,
             };
             let line = match line {
@@ -62,7 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 Err(lost) => break Err(lost),
             };
             match line.as_ref().map(|line| parse(line)) {
-                Ok(Ok(Command::Abor)) => break Ok(Watched::Aborted),
+                Ok(Ok(Command::Abor)) => break Ok(End::Abor),
                 Ok(Ok(Command::Stat)) => {
                     let status = self.stat(Some(monitor)).unwrap_or_else(|refusal| refusal);
                     self.control.hold(&status);
@@ -75,23 +88,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 }
             }
         };
-        match ended {
+        match end {
             Ok(_) => monitor.abort(),
             Err(_) => monitor.cut(),
         }
         // Until its last step is over, the file and the socket are not ours to speak of.
-        work.await;
-        if let Err(ControlError::Flooded) = ended {
+        let outcome = work.await;
+        if let Err(ControlError::Flooded) = end {
             let text = "Too many commands during a transfer.";
             let reply = Reply::new(Code::ServiceUnavailable, text);
-            self.control.send(&reply).await?;
+            if let Err(lost) = self.control.send(&reply).await {
+                end = Err(lost);
+            }
         }
-        ended
+        Watched { outcome, end }
     }
 
-    /// RFC 959 §4.1.3: 426 for the work, then 226 for the ABOR.
-    pub(super) async fn aborted(&mut self) -> Result<Reply, ControlError> {
-        self.control.send(&outcome::aborted()).await?;
+    /// RFC 959 §4.1.3: a reply for the `work`, then 226 for the ABOR.
+    pub(super) async fn after_abor(&mut self, work: &Reply) -> Result<Reply, ControlError> {
+        self.control.send(work).await?;
         Ok(Reply::new(Code::TransferComplete, "ABOR done."))
     }
 }

@@ -1,10 +1,10 @@
 //! ABOR, STAT and other commands while a transfer runs or waits to.
 
-use super::Server;
+use super::{Server, exists};
 use rustix::net::SendFlags;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[test]
 fn abor_ends_a_download() {
@@ -216,5 +216,35 @@ fn wait_for(done: impl Fn() -> bool) {
     while !done() {
         assert!(std::time::Instant::now() < deadline);
         std::thread::yield_now();
+    }
+}
+
+#[test]
+fn what_is_combined_when_abor_comes_is_told_to_be() {
+    let server = Server::start();
+    let mut client = server.alice();
+    let parts: Vec<_> = (0..20).map(|number| format!("part{number}")).collect();
+    client.control.get_ref().socket().set_nodelay(true).unwrap();
+    let content = vec![b'x'; 64 << 10];
+    // At every moment of it, from before its first step to behind its last.
+    for delay in (0..60).map(|number| number * Duration::from_micros(50)) {
+        for part in &parts {
+            server.put(part, &content);
+        }
+        client.send(format!("COMB whole {}\r\n", parts.join(" ")).as_bytes());
+        let sent = Instant::now();
+        while sent.elapsed() < delay {
+            std::hint::spin_loop();
+        }
+        client.send(b"ABOR\r\n");
+        let combined = client.reply().0 == 250;
+        client.expect_reply(226);
+        assert_eq!(exists(&server.root().join("whole")), combined);
+        for part in &parts {
+            assert_eq!(exists(&server.root().join(part)), !combined, "{part}");
+        }
+        if combined {
+            client.expect("DELE whole", 250);
+        }
     }
 }
