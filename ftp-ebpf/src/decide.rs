@@ -56,6 +56,10 @@ pub trait World {
     fn remember(&self, tuple: &Tuple);
     /// What socket the kernel has for the connection.
     fn socket(&self, tuple: &Tuple) -> Socket;
+
+    /// The port, on loopback, of the listener that [`steer`] hands connections of the protocol to; 0
+    /// for none.
+    fn listener_port_be(&self, is_v4: bool) -> u16;
 }
 
 /// What the kernel has for a connection's two ends.
@@ -164,26 +168,48 @@ pub fn admit<F: Frame, W: World>(frame: &F, link: LinkLayer, world: &W) -> Outco
 /// of the passive data connections. The lock in front, if there is one on that interface, has
 /// claimed the pinhole; this one takes nothing, because it cannot tell a SYN from another segment.
 /// Without a lock in front a second connection may get this far: whoever accepts it knows.
+///
+/// Nobody else may come to that listener: any process of the host could, and fill its queue.
 #[inline(always)]
 pub fn steer<W: World>(world: &W, tuple: &Tuple) -> Reason {
     let port = u16::from_be(tuple.server_port_be);
-    if !is_guarded(world, port) {
-        return Reason::NotGuarded;
+    let guarded = is_guarded(world, port);
+    if guarded && has_pinhole(world, tuple, port) {
+        return Reason::Steered;
     }
+    // After that, so that what is handed over pays nothing for it; but of guarded ports, too: the
+    // listener of a server before may have one.
+    if is_for_listener(world, tuple) {
+        Reason::InternalListener
+    } else if guarded {
+        Reason::NotSteered
+    } else {
+        Reason::NotGuarded
+    }
+}
+
+/// Whether a connection attempt, or the end of its handshake, has a pinhole.
+#[inline(always)]
+fn has_pinhole<W: World>(world: &W, tuple: &Tuple, port: u16) -> bool {
     if !is_awaited(world, port) {
-        return Reason::NotSteered;
+        return false;
     }
     let Some(row) = world.pinhole(&tuple.key(&world.client_mask())) else {
-        return Reason::NotSteered;
+        return false;
     };
     let (claim, now_ns) = (world.claimed(row), world.now_ns());
     let mine = claim.is_by(tuple.client_port_be);
     // The handshake of a claim may end after the deadline: the claim was in time.
-    if mine || (claim.is_free(now_ns) && now_ns < world.deadline_ns(row)) {
-        Reason::Steered
-    } else {
-        Reason::NotSteered
-    }
+    mine || (claim.is_free(now_ns) && now_ns < world.deadline_ns(row))
+}
+
+/// Whether somebody connects to the listener itself, at the address that it is bound to: the same port
+/// of another one, loopback's or not, may be anybody's.
+#[inline(always)]
+fn is_for_listener<W: World>(world: &W, tuple: &Tuple) -> bool {
+    let is_v4 = tuple.server.is_v4();
+    tuple.server_port_be == world.listener_port_be(is_v4)
+        && tuple.server == Address::localhost(is_v4)
 }
 
 #[inline(always)]

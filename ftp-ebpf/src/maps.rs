@@ -44,6 +44,9 @@ pub(crate) static DENIAL_BUDGET: PerCpuArray<u32> =
 #[map]
 pub(crate) static LISTENERS: SockMap = SockMap::with_max_entries(2, 0);
 
+#[map]
+pub(crate) static LISTENER_PORTS: Array<u16> = Array::with_max_entries(2, 0);
+
 #[unsafe(no_mangle)]
 pub(crate) static CLIENT_MASK_V4: Global<u32> = Global::new(u32::MAX);
 

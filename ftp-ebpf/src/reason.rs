@@ -95,6 +95,9 @@ reasons! {
     TinyFragment Drop "tiny-fragment",
     /// More IPv6 extension headers or VLAN tags than are walked.
     TooManyHeaders Drop "too-many-headers",
+    /// A connection attempt to the listener of the passive data connections itself: none comes to it
+    /// but those that are handed to it, whatever port they name.
+    InternalListener Drop "internal-listener",
 }
 
 #[cfg(test)]

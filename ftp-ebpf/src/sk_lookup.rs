@@ -1,18 +1,21 @@
 //! What makes a negotiated port exist at all: connection attempts with a pinhole go to the one
-//! listener for passive data connections, whatever port they name.
+//! listener for passive data connections, whatever port they name, and no others do.
 
 use core::ptr;
 
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::{bpf_sk_lookup, sk_action::SK_PASS},
+    bindings::{
+        bpf_sk_lookup,
+        sk_action::{SK_DROP, SK_PASS},
+    },
     macros::sk_lookup,
     programs::SkLookupContext,
 };
 use ftp_ebpf::{
     abi::{Address, Tuple},
     decide,
-    reason::Reason,
+    reason::Action,
 };
 
 use crate::{maps::LISTENERS, report, world::Kernel};
@@ -36,12 +39,16 @@ pub(crate) fn steer(ctx: SkLookupContext) -> u32 {
     let tuple = tuple(ctx.lookup);
     let reason = decide::steer(&kernel, &tuple);
     report::count(reason);
-    if reason == Reason::Steered {
-        let family = if lookup.family == AF_INET { 0 } else { 1 };
-        // Without a listener the attempt is refused by the kernel, as for any closed port.
-        let _ = LISTENERS.redirect_sk_lookup(&ctx, family, 0);
+    match reason.action() {
+        Action::Admit => {
+            let family = if lookup.family == AF_INET { 0 } else { 1 };
+            // Without a listener the attempt is refused by the kernel, as for any closed port.
+            let _ = LISTENERS.redirect_sk_lookup(&ctx, family, 0);
+            SK_PASS
+        }
+        Action::Pass => SK_PASS,
+        Action::Drop => SK_DROP,
     }
-    SK_PASS
 }
 
 /// Reads every field, of either family, before it chooses: the verifier allows context fields

@@ -16,7 +16,9 @@ use ftp_ebpf::{
 
 use crate::atomic;
 use crate::guard_maps::PEERS;
-use crate::maps::{CLIENT_MASK_V4, CLIENT_MASK_V6, ESTABLISHED, LOCAL_ADDRESSES, PINHOLES, PORTS};
+use crate::maps::{
+    CLIENT_MASK_V4, CLIENT_MASK_V6, ESTABLISHED, LISTENER_PORTS, LOCAL_ADDRESSES, PINHOLES, PORTS,
+};
 
 /// State of a listening socket (include/net/tcp_states.h).
 const TCP_LISTEN: u32 = 10;
@@ -144,6 +146,13 @@ impl World for Kernel {
             // SAFETY: points to a value of the map; for a write torn by another CPU see decide.
             unsafe { *slot = *tuple };
         }
+    }
+
+    #[inline(always)]
+    fn listener_port_be(&self, is_v4: bool) -> u16 {
+        let port = LISTENER_PORTS.get_ptr(if is_v4 { 0 } else { 1 });
+        // SAFETY: points to a value of the map, which is set before any program is attached.
+        port.map_or(0, |port| unsafe { port.read_volatile() })
     }
 
     #[inline(always)]

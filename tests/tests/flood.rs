@@ -1,7 +1,8 @@
 //! SYN floods, with SYN cookies for every handshake: the right client gets in all the same.
 
 use std::{
-    net::SocketAddr,
+    io::ErrorKind,
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -19,6 +20,7 @@ use ftp_tests::{
     wire::Wire,
 };
 
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Frames of one flood.
 const FLOOD: u16 = 5000;
 
@@ -158,4 +160,42 @@ fn an_ack_without_a_syn_reaches_nobody() -> Result<()> {
         ensure!(failed == 0, "{failed} guesses got as far as the listener");
     }
     Ok(())
+}
+
+/// A local user who connects to the listener of the data connections would fill its queue.
+#[test]
+fn nobody_on_the_host_gets_to_the_internal_listener() -> Result<()> {
+    need_root!();
+    let site = Site::new()?;
+    let content = site.put("file", 200_000)?;
+    let server = &site.lab.server;
+    let listeners = counters::listeners(server)?;
+    for family in Family::BOTH {
+        let loopback = |listener: &&SocketAddr| {
+            listener.ip().is_loopback() && Family::of(listener.ip()) == family
+        };
+        let internal = listeners.iter().find(loopback);
+        let internal = *internal.context("no internal listener")?;
+        let before = site.count("internal-listener")?;
+        let came = server.run(|| TcpStream::connect(internal))?;
+        let refused = came.err().map(|error| error.kind());
+        ensure!(
+            refused == Some(ErrorKind::ConnectionRefused),
+            "{internal}: {refused:?}"
+        );
+        let counted = site.count("internal-listener")? - before;
+        ensure!(counted == 1, "{counted} counted");
+        let mut session = site.anonymous(family, 0)?;
+        let hole = session.passive()?;
+        let fetched = session.fetch("RETR file", hole)?;
+        files::ensure_equal("the download", &fetched, &content)?;
+    }
+    // The port is anybody's on another address.
+    let internal = listeners.iter().find(|listener| listener.ip() == LOOPBACK);
+    let other = SocketAddr::from(([127, 0, 0, 2], internal.context("no listener")?.port()));
+    server.run(|| -> Result<()> {
+        let _listener = TcpListener::bind(other)?;
+        TcpStream::connect(other).with_context(|| format!("{other}"))?;
+        Ok(())
+    })?
 }

@@ -33,6 +33,16 @@ impl Address {
         }
     }
 
+    /// `127.0.0.1` or `::1`.
+    #[inline(always)]
+    pub const fn localhost(is_v4: bool) -> Self {
+        if is_v4 {
+            Self::v4(0x7f00_0001_u32.to_be())
+        } else {
+            Self([0, 0, 0, 1_u32.to_be()])
+        }
+    }
+
     /// From the sixteen bytes of an IPv6 address.
     pub const fn from_octets(o: [u8; 16]) -> Self {
         Self([

@@ -20,6 +20,8 @@ pub mod map {
     pub const DENIAL_BUDGET: &str = "DENIAL_BUDGET";
     /// Listening sockets that `steer` hands connections to: IPv4 at 0, IPv6 at 1.
     pub const LISTENERS: &str = "LISTENERS";
+    /// Array of `u16`: their ports, in network byte order, in the same places.
+    pub const LISTENER_PORTS: &str = "LISTENER_PORTS";
     /// Guard: hash of a listening socket's address in the kernel to [`Data`](crate::abi::Data).
     pub const DATA_PORTS: &str = "DATA_PORTS";
     /// Guard: array of `u32`, how many data ports of a number are listened on.

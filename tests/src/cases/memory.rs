@@ -160,6 +160,10 @@ impl World for Memory {
             Socket::None
         }
     }
+
+    fn listener_port_be(&self, _is_v4: bool) -> u16 {
+        0
+    }
 }
 
 /// The ends of a connection, client first, as the kernel half has them.

@@ -112,8 +112,11 @@ mod tests {
     fn every_reason_of_a_packet_has_a_case() {
         let cases = all();
         for reason in Reason::ALL {
-            // These two are the socket lookup's, which sees no packets.
-            if matches!(reason, Reason::Steered | Reason::NotSteered) {
+            // These are the socket lookup's, which sees no packets.
+            if matches!(
+                reason,
+                Reason::Steered | Reason::NotSteered | Reason::InternalListener
+            ) {
                 continue;
             }
             assert!(

@@ -24,7 +24,7 @@ use tokio::{
 
 use super::table::Table;
 pub use sockets::AcceptorError;
-pub(super) use sockets::listen;
+pub(super) use sockets::{Doors, listen};
 
 /// Pause after a failed accept (no descriptors, no memory).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -124,7 +124,11 @@ impl Prepared {
         let adopted = rows.iter().map(|row| Ok((row.id, table.adopt(row)?)));
         let adopted: Result<Vec<_>, OpenError> = adopted.collect();
         let adopted = adopted.map_err(|error| StartError::Adopt(Box::new(error)))?;
-        let sockets = acceptor::listen(&mut object.listeners()?, &ports, acceptors)?;
+        let mut doors = acceptor::Doors {
+            sockets: object.listeners()?,
+            ports: object.listener_ports()?,
+        };
+        let sockets = acceptor::listen(&mut doors, &ports, acceptors)?;
         let mut tasks = JoinSet::new();
         events::start(&mut object, &mut tasks, settings.debug, false, None)?;
         let (seen, changes) = watch::channel(Vec::new());

@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
 };
 
-use aya::maps::{MapData, SockMap};
+use aya::maps::{Array, MapData, MapError, SockMap};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::PortSet;
@@ -40,13 +40,28 @@ pub enum AcceptorError {
     },
     /// The socket could not be given to the kernel half.
     #[error("cannot register the internal listener with the kernel half")]
-    Register(#[source] Box<aya::maps::MapError>),
+    Register(#[source] Box<MapError>),
+}
+
+/// What the kernel half knows of the listeners, IPv4's first.
+pub(in super::super) struct Doors {
+    /// Where it hands connections to.
+    pub(in super::super) sockets: SockMap<MapData>,
+    /// Where nobody else may connect, in network byte order.
+    pub(in super::super) ports: Array<MapData, u16>,
+}
+
+impl Doors {
+    fn register(&mut self, index: u32, listener: &TcpListener, port: u16) -> Result<(), MapError> {
+        self.ports.set(index, port.to_be(), 0)?;
+        self.sockets.set(index, listener, 0)
+    }
 }
 
 /// Registers a listener for each protocol: those that are inherited, else new ones. IPv6 may be
 /// missing on a host without it.
 pub(in super::super) fn listen(
-    sockets: &mut SockMap<MapData>,
+    doors: &mut Doors,
     guarded: &PortSet,
     inherited: Vec<TcpListener>,
 ) -> Result<Vec<TcpListener>, AcceptorError> {
@@ -66,8 +81,12 @@ pub(in super::super) fn listen(
         };
         match listener {
             Ok(listener) => {
-                sockets
-                    .set(index, &listener, 0)
+                let local = listener.local_addr();
+                let port = local
+                    .map_err(|source| AcceptorError::Listen { address, source })?
+                    .port();
+                doors
+                    .register(index, &listener, port)
                     .map_err(|error| AcceptorError::Register(Box::new(error)))?;
                 listeners.push(listener);
             }

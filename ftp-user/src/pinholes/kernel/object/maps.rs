@@ -76,6 +76,15 @@ impl Object {
         self.take(abi::map::LISTENERS)
     }
 
+    /// Where `steer` finds their ports.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Object::pinholes`].
+    pub fn listener_ports(&mut self) -> Result<Array<MapData, u16>, ObjectError> {
+        self.take(abi::map::LISTENER_PORTS)
+    }
+
     /// The guard's ports that are shut in any case.
     ///
     /// # Errors
