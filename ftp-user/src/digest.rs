@@ -2,8 +2,8 @@
 //! session waits for another's hash.
 
 use crate::proto::command::Algorithm;
-use crate::transfer::{Monitor, TransferError};
-use crate::turns;
+use crate::transfer::{Monitor, TransferError, thread_for};
+use crate::{disk, turns};
 use md5::Md5;
 use rustix::io::Errno;
 use sha1::Sha1;
@@ -34,14 +34,14 @@ pub async fn of_file(
         monitor,
     };
     loop {
-        let turn = turns::next().await;
-        let done;
-        (work, done) = tokio::task::spawn_blocking(move || {
+        let mut turn = Some(turns::next().await);
+        let thread = turns::during(&mut turn, thread_for(&work.monitor)).await?;
+        let step = disk::on_a_thread(thread, move || {
             let done = work.step();
-            drop(turn);
             (work, done)
-        })
-        .await?;
+        });
+        let done;
+        (work, done) = turns::during(&mut turn, step).await?;
         if done? {
             return Ok(work.hasher.finish());
         }

@@ -11,6 +11,12 @@
 //!   of its own wakes a worker now and then while there is such work ([`rescue`]).
 //! * Once such work has put a worker to sleep, nobody tries for a while. That it took long does not
 //!   say so: others may have had the processor.
+//!
+//! What hangs on blocking threads leaves others to who works elsewhere: [`share`].
+
+mod share;
+
+pub use share::{Crowded, Permit, THREADS, permit, scope, work_beneath};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use std::io;
@@ -19,7 +25,7 @@ use std::sync::{LazyLock, OnceLock};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
-use tokio::task::JoinError;
+use tokio::task::{JoinError, JoinHandle};
 
 /// A worker that sleeps for less is not missed: a lock, not a disk.
 const SLOW: Duration = Duration::from_millis(2);
@@ -31,16 +37,55 @@ const TICK: Duration = Duration::from_millis(10);
 /// All workers of this process.
 static WORKERS: LazyLock<Workers> = LazyLock::new(Workers::default);
 
+/// Why work was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum DiskError {
+    /// It waited for too long, and has not begun.
+    #[error(transparent)]
+    Crowded(#[from] Crowded),
+    /// It panicked.
+    #[error("a file worker failed: {0}")]
+    Worker(#[from] JoinError),
+}
+
 /// Does `work` here or on a blocking thread, whichever is right at the moment. What is `long` by its
 /// nature is no work for a worker.
 pub async fn run<T: Send + 'static>(
     long: bool,
     work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, JoinError> {
+) -> Result<T, DiskError> {
     if !long && let Some(_visit) = enter() {
         return Ok(work());
     }
-    tokio::task::spawn_blocking(work).await
+    let permit = permit().await?;
+    Ok(on_a_thread(permit, work).await?)
+}
+
+/// The same for what has to be done in the end however long it waits, as closing a file. Whoever does
+/// not want to wait with it may spawn it.
+pub fn finish<T: Send + 'static>(
+    long: bool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> impl Future<Output = Result<T, JoinError>> + Send + 'static {
+    let share = share::current();
+    async move {
+        if !long && let Some(_visit) = enter() {
+            return Ok(work());
+        }
+        on_a_thread(share::admit(share).await, work).await
+    }
+}
+
+/// Begins `work` on a blocking thread.
+pub fn on_a_thread<T: Send + 'static>(
+    permit: Permit,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
+    tokio::task::spawn_blocking(move || {
+        let done = work();
+        drop(permit);
+        done
+    })
 }
 
 /// Leave to work with files on this thread until the visit is dropped, which is not to outlive the
@@ -161,109 +206,4 @@ fn sleeps() -> Option<i64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::{Read as _, Write as _};
-    use std::os::unix::net::UnixStream;
-    use std::sync::mpsc;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
-    /// A socket's end for a task of this runtime, and the other.
-    fn pair() -> (tokio::net::UnixStream, UnixStream) {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        theirs
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .unwrap();
-        (tokio::net::UnixStream::from_std(ours).unwrap(), theirs)
-    }
-
-    #[test]
-    fn work_that_hangs_holds_up_nobody_else() {
-        let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        let runtime = runtime.worker_threads(3).enable_all().build().unwrap();
-        rescue(runtime.handle().clone()).unwrap();
-        let inside = runtime.enter();
-        let (begun, hangs) = mpsc::channel();
-        let (go_on, told) = mpsc::channel::<()>();
-        let (mut from, mut to) = pair();
-        runtime.spawn(async move {
-            // What a worker does that has just been woken by a socket.
-            from.read_u8().await.unwrap();
-            let work = move || {
-                begun.send(()).unwrap();
-                told.recv()
-            };
-            run(false, work).await.unwrap().unwrap_err();
-        });
-        let (mut asked, mut ask) = pair();
-        runtime.spawn(async move {
-            let byte = asked.read_u8().await.unwrap();
-            asked.write_u8(byte).await.unwrap();
-        });
-        to.write_all(b"x").unwrap();
-        hangs.recv().unwrap();
-        ask.write_all(b"y").unwrap();
-        let answered = ask.read_exact(&mut [0]);
-        drop((go_on, inside));
-        answered.unwrap();
-    }
-
-    #[test]
-    fn one_worker_stays_free() {
-        let workers = Workers::default();
-        let first = workers.enter(3).unwrap();
-        let second = workers.enter(3).unwrap();
-        assert!(workers.enter(3).is_none());
-        drop(first);
-        let third = workers.enter(3).unwrap();
-        drop((second, third));
-        assert!(workers.enter(1).is_none());
-        assert!(workers.enter(2).is_some());
-    }
-
-    #[test]
-    fn after_work_that_slept_nobody_tries_for_a_while() {
-        let mut workers = Workers::default();
-        let visit = workers.enter(2).unwrap();
-        thread::sleep(2 * SLOW);
-        drop(visit);
-        assert!(workers.enter(2).is_none());
-        // As if the time had passed.
-        workers.epoch = workers.epoch.checked_sub(REST + SLOW).unwrap();
-        assert!(workers.enter(2).is_some());
-    }
-
-    #[test]
-    fn work_that_only_took_long_changes_nothing() {
-        let workers = Workers::default();
-        let visit = workers.enter(2).unwrap();
-        let started = Instant::now();
-        while started.elapsed() < 2 * SLOW {
-            std::hint::spin_loop();
-        }
-        drop(visit);
-        assert!(workers.enter(2).is_some());
-    }
-
-    #[test]
-    fn whichever_thread_it_is_the_work_is_done() {
-        let one = tokio::runtime::Builder::new_current_thread();
-        let mut two = tokio::runtime::Builder::new_multi_thread();
-        two.worker_threads(2);
-        for mut runtime in [one, two] {
-            let runtime = runtime.build().unwrap();
-            let (worker, done_by) = runtime
-                .block_on(async {
-                    tokio::spawn(async {
-                        let by = run(false, || thread::current().id()).await;
-                        (thread::current().id(), by.unwrap())
-                    })
-                    .await
-                })
-                .unwrap();
-            let alone = runtime.metrics().num_workers() == 1;
-            assert_eq!(worker != done_by, alone);
-        }
-    }
-}
+mod tests;

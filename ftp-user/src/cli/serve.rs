@@ -79,6 +79,7 @@ fn runtime() -> io::Result<Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores + 1)
+        .max_blocking_threads(disk::THREADS)
         .on_thread_start(part)
         .enable_all()
         .build()

@@ -5,20 +5,15 @@ use super::told::Change;
 use super::watched::{End, Watched};
 use super::{Answer, Session, outcome};
 use crate::control::ControlError;
+use crate::disk::{self, DiskError};
 use crate::proto::{Code, Reply};
-use crate::transfer::{Monitor, TransferError};
+use crate::transfer::Monitor;
 use crate::vfs::{Combination, Combining, Tree, VfsError, VirtualPath};
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Semaphore;
-use tokio::task::JoinError;
 
 /// How long one step may hold its thread.
 const STEP: Duration = Duration::from_millis(100);
-
-/// Steps at one time, of all sessions: a disk that hangs holds up so many threads and no more.
-static TURNS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(16)));
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     /// Appends the parts to the target, in order, and removes them. If anything fails before all is
@@ -42,7 +37,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 Ok(Reply::new(Code::ActionOkay, text))
             }
             Ok(Err(error)) => Err(outcome::of_vfs_error(&error)),
-            Err(error) => Err(outcome::of_transfer_error(&TransferError::Worker(error))),
+            Err(error) => Err(outcome::of_transfer_error(&error.into())),
         };
         match (end?, done) {
             (End::Itself, answer) | (End::Stop, answer @ Ok(_)) => Ok(answer),
@@ -69,8 +64,8 @@ async fn combine(
     target: VirtualPath,
     parts: Vec<VirtualPath>,
     monitor: Monitor,
-) -> Result<Result<u64, VfsError>, JoinError> {
-    let mut stepped = step(move || {
+) -> Result<Result<u64, VfsError>, DiskError> {
+    let mut stepped = disk::run(true, move || {
         let begun = Combination::begin(&tree, target, parts);
         begun.map(|combination| Combining::More(Box::new(combination)))
     })
@@ -82,7 +77,8 @@ async fn combine(
             Err(error) => return Ok(Err(error)),
         };
         let progress = monitor.clone();
-        stepped = step(move || {
+        // What has begun is to come to its end, or to be undone, on a thread.
+        stepped = disk::finish(true, move || {
             combination.step(STEP, |bytes| {
                 progress.add(bytes);
                 !progress.is_aborted()
@@ -90,17 +86,4 @@ async fn combine(
         })
         .await?;
     }
-}
-
-async fn step<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, JoinError> {
-    let turn = Arc::clone(&TURNS).acquire_owned().await;
-    tokio::task::spawn_blocking(move || {
-        let done = work();
-        // Here and not in the caller, who may be gone by now while the step goes on.
-        drop(turn);
-        done
-    })
-    .await
 }

@@ -5,7 +5,7 @@ use super::state::{Login, Parameters, Pending, User};
 use super::{Answer, Session};
 use crate::auth::{Account, Accounts, Password};
 use crate::config::Use;
-use crate::disk;
+use crate::disk::{self, DiskError};
 use crate::negotiate::Negotiated;
 use crate::proto::command::Secret;
 use crate::proto::{Code, Reply};
@@ -117,6 +117,7 @@ impl<S> Session<S> {
         let rules = activity::rules(&account, presence.as_deref(), uploads);
         let counts = rules.as_ref().is_some_and(|rules| rules.count());
         let opening = Arc::clone(&account);
+        disk::work_beneath(&account.root);
         let opened = disk::run(counts, move || opening.tree(rules)).await;
         let tree = match opened {
             Ok(Ok(tree)) => tree,
@@ -127,7 +128,14 @@ impl<S> Session<S> {
                     "Your directory is not available.",
                 ));
             }
-            Err(error) => {
+            Err(DiskError::Crowded(crowded)) => {
+                tracing::warn!(session, %client, user, "login: {crowded}");
+                return Err(Reply::new(
+                    Code::NotLoggedIn,
+                    "Your directory does not answer in time; try again later.",
+                ));
+            }
+            Err(DiskError::Worker(error)) => {
                 tracing::error!(session, %client, user, %error, "login: a file worker failed");
                 return Err(Reply::new(Code::NotLoggedIn, "Internal error."));
             }

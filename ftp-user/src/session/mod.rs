@@ -36,7 +36,7 @@ mod tests;
 use crate::auth::Failures;
 use crate::config::TlsPolicy;
 use crate::control::{Control, ControlError};
-use crate::disk;
+use crate::disk::{self, DiskError};
 use crate::generation::{Generation, Newest};
 use crate::negotiate::Negotiated;
 use crate::pinholes::{Pinholes, SessionId};
@@ -181,7 +181,7 @@ where
         negotiated: Negotiated::Nothing,
         replaced: Negotiated::Nothing,
     };
-    let ended = session.serve(start).await;
+    let ended = disk::scope(session.serve(start)).await;
     session.tell_left_out();
     match ended {
         Ok(()) => session.control.close().await,
@@ -289,7 +289,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
                 tracing::debug!(session = self.id, %error, "refused by the file system");
                 outcome::of_vfs_error(&error)
             }),
-            Err(error) => {
+            Err(DiskError::Crowded(crowded)) => {
+                let Whose { session, client } = self.whose();
+                tracing::warn!(session, %client, user = self.who(), "{crowded}");
+                Err(outcome::crowded())
+            }
+            Err(DiskError::Worker(error)) => {
                 let Whose { session, client } = self.whose();
                 tracing::error!(session, %client, %error, "a file worker failed");
                 Err(Reply::new(Code::LocalError, "Internal error."))

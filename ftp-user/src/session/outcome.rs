@@ -1,5 +1,6 @@
 //! What went wrong, as replies. The kind of error decides the code; details go to the log.
 
+use crate::disk::Crowded;
 use crate::proto::{Code, Reply};
 use crate::transfer::TransferError;
 use crate::vfs::{ErrorKind, VfsError};
@@ -27,6 +28,14 @@ pub(super) fn cut_short() -> Reply {
     Reply::new(
         Code::TransferComplete,
         "Listing cut short: this server limits what -R lists.",
+    )
+}
+
+/// Nothing has been done.
+pub(super) fn crowded() -> Reply {
+    Reply::new(
+        Code::LocalError,
+        "The file system does not answer in time; try again later.",
     )
 }
 
@@ -91,6 +100,7 @@ pub(super) fn of_transfer_error(error: &TransferError) -> Reply {
             Code::NOT_THIS_SESSION,
             "The data connection must resume the TLS session of the control connection.",
         ),
+        TransferError::Crowded(Crowded) => crowded(),
         TransferError::Worker(_) => Reply::new(Code::LocalError, "Internal error."),
     }
 }

@@ -1,5 +1,6 @@
 //! Why a transfer did not come to its end.
 
+use crate::disk::{Crowded, DiskError};
 use std::io;
 use std::time::Duration;
 
@@ -39,7 +40,19 @@ pub enum TransferError {
     /// The data connection's TLS session is not the control connection's.
     #[error("the data connection did not resume the control connection's TLS session")]
     NotResumed,
+    /// Too much waits for the file system already.
+    #[error(transparent)]
+    Crowded(#[from] Crowded),
     /// A worker thread ended without an answer.
     #[error("a transfer worker failed: {0}")]
     Worker(#[from] tokio::task::JoinError),
+}
+
+impl From<DiskError> for TransferError {
+    fn from(error: DiskError) -> TransferError {
+        match error {
+            DiskError::Crowded(crowded) => TransferError::Crowded(crowded),
+            DiskError::Worker(error) => TransferError::Worker(error),
+        }
+    }
 }

@@ -29,4 +29,5 @@ pub use secure::{
     Secured, handshake, receive_secured, send_bytes_secured, send_file_secured, send_secured,
 };
 pub use send::{send_bytes, send_file, send_produced};
+pub(crate) use step::thread_for;
 pub use store::Received;

@@ -55,7 +55,7 @@ pub async fn receive_file(
 
 /// Gives a file that is whole its name, where it has not got it yet, and closes it: file work, too.
 pub(super) async fn complete(upload: Upload) -> Result<(), TransferError> {
-    let done = disk::run(upload.ends_long(), || upload.complete()).await?;
+    let done = disk::finish(upload.ends_long(), || upload.complete()).await?;
     done.map_err(TransferError::Write)
 }
 

@@ -3,7 +3,9 @@
 
 use super::connection::{DataConnection, Direction, Link};
 use super::error::TransferError;
-use crate::{disk, turns};
+use super::monitor::Monitor;
+use crate::disk::{self, Permit};
+use crate::turns;
 use std::time::{Duration, Instant};
 
 /// What one step may take of the thread that it runs on.
@@ -97,20 +99,27 @@ pub(super) async fn run<J: Job>(
         };
         while let Ok(Step::More) = stepped {
             let link = connection.link().clone();
-            let (turn, patience) = match job.computes() {
+            let (mut turn, patience) = match job.computes() {
                 // Whose turn it is does not wait for a client.
                 true => (Some(turns::next().await), Duration::ZERO),
                 false => (None, limits.patience),
+            };
+            let thread = match turns::during(&mut turn, thread_for(&link.monitor)).await {
+                Ok(thread) => thread,
+                Err(error) => {
+                    stepped = Err(error);
+                    break;
+                }
             };
             let work = move || {
                 let mut moved = 0;
                 let limits = Limits { patience, ..limits };
                 let done = step(&mut job, &link, limits, &mut moved);
-                drop(turn);
                 (job, moved, done)
             };
             let moved;
-            (job, moved, stepped) = tokio::task::spawn_blocking(work).await?;
+            let work = disk::on_a_thread(thread, work);
+            (job, moved, stepped) = turns::during(&mut turn, work).await?;
             if let Ok(Step::Blocked) = stepped {
                 limits.patience = match moved >= QUICK {
                     true => THREAD.patience,
@@ -123,8 +132,22 @@ pub(super) async fn run<J: Job>(
             Err(error) => break error,
         }
     };
-    disk::run(job.ends_long(), move || drop(job)).await?;
+    let end = disk::finish(job.ends_long(), move || drop(job));
+    match error {
+        // It would wait for the same.
+        TransferError::Crowded(_) => drop(tokio::spawn(end)),
+        _ => end.await?,
+    }
     Err(error)
+}
+
+/// Waits for a blocking thread, or for an abort.
+pub(crate) async fn thread_for(monitor: &Monitor) -> Result<Permit, TransferError> {
+    tokio::select! {
+        biased;
+        () = monitor.aborted() => Err(TransferError::Aborted),
+        permit = disk::permit() => Ok(permit?),
+    }
 }
 
 /// A step on this worker, if there may be one now.
@@ -175,121 +198,4 @@ fn step<J: Job>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::transfer::Monitor;
-    use std::net::{TcpListener, TcpStream};
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::mpsc::{Sender, channel};
-    use std::thread::{self, ThreadId};
-
-    /// Fails after one step, and tells by which thread it is dropped.
-    struct Failing {
-        attempted: bool,
-        dropped: Sender<ThreadId>,
-    }
-
-    impl Job for Failing {
-        fn direction(&self) -> Direction {
-            Direction::In
-        }
-
-        fn is_long(&self) -> bool {
-            true
-        }
-
-        fn attempt(&mut self, _: &Link, _: usize) -> Result<Moved, TransferError> {
-            match std::mem::replace(&mut self.attempted, true) {
-                true => Err(TransferError::Truncated),
-                false => Ok(Moved::Some(0)),
-            }
-        }
-    }
-
-    impl Drop for Failing {
-        fn drop(&mut self) {
-            self.dropped.send(thread::current().id()).unwrap();
-        }
-    }
-
-    /// Our end and the client's.
-    fn connected() -> (DataConnection, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (server, _) = listener.accept().unwrap();
-        server.set_nonblocking(true).unwrap();
-        let patience = Duration::from_secs(20);
-        let connection = DataConnection::new(server, Monitor::default(), patience, None);
-        (connection, client)
-    }
-
-    /// Computes for a while, and counts how many do at once.
-    struct Computing {
-        attempts: u32,
-        now: &'static AtomicUsize,
-        most: &'static AtomicUsize,
-    }
-
-    impl Job for Computing {
-        fn direction(&self) -> Direction {
-            Direction::Out
-        }
-
-        fn is_long(&self) -> bool {
-            true
-        }
-
-        fn computes(&self) -> bool {
-            true
-        }
-
-        fn attempt(&mut self, _: &Link, _: usize) -> Result<Moved, TransferError> {
-            let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
-            self.most.fetch_max(now, Ordering::SeqCst);
-            thread::sleep(Duration::from_millis(5));
-            self.now.fetch_sub(1, Ordering::SeqCst);
-            self.attempts -= 1;
-            Ok(match self.attempts {
-                0 => Moved::End,
-                _ => Moved::Some(0),
-            })
-        }
-    }
-
-    #[tokio::test]
-    async fn no_more_compute_at_once_than_there_are_cores() {
-        static NOW: AtomicUsize = AtomicUsize::new(0);
-        static MOST: AtomicUsize = AtomicUsize::new(0);
-        let cores = thread::available_parallelism().unwrap().get();
-        let mut all = tokio::task::JoinSet::new();
-        for _ in 0..3 * cores {
-            let (connection, _client) = connected();
-            all.spawn(async move {
-                let job = Computing {
-                    attempts: 5,
-                    now: &NOW,
-                    most: &MOST,
-                };
-                run(&connection, job).await.map(drop)
-            });
-        }
-        for done in all.join_all().await {
-            done.unwrap();
-        }
-        let most = MOST.load(Ordering::SeqCst);
-        assert!((1..=cores).contains(&most), "{most} at once on {cores}");
-    }
-
-    #[tokio::test]
-    async fn what_fails_and_is_long_is_dropped_on_a_thread() {
-        let (connection, _client) = connected();
-        let (dropped, by) = channel();
-        let job = Failing {
-            attempted: false,
-            dropped,
-        };
-        let failed = run(&connection, job).await;
-        assert!(matches!(failed, Err(TransferError::Truncated)));
-        assert_ne!(by.recv().unwrap(), thread::current().id());
-    }
-}
+mod tests;

@@ -212,9 +212,9 @@ fn a_slow_client_is_not_given_up() {
 }
 
 fn wait_for(done: impl Fn() -> bool) {
-    let deadline = std::time::Instant::now() + super::PATIENCE;
+    let deadline = Instant::now() + super::PATIENCE;
     while !done() {
-        assert!(std::time::Instant::now() < deadline);
+        assert!(Instant::now() < deadline);
         std::thread::yield_now();
     }
 }

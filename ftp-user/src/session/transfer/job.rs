@@ -66,7 +66,7 @@ impl Job {
                 false
             }
         };
-        if let Err(error) = disk::run(long, move || drop(self)).await {
+        if let Err(error) = disk::finish(long, move || drop(self)).await {
             tracing::error!(session, %client, %error, "a transfer that did not begin could not be put away");
         }
     }
@@ -125,6 +125,7 @@ pub(super) async fn perform(
                 | TransferError::Tls(_)
                 | TransferError::Truncated
                 | TransferError::NotResumed
+                | TransferError::Crowded(_)
                 | TransferError::Worker(_) => connection.reset(),
                 TransferError::Aborted | TransferError::Connection(_) | TransferError::Write(_) => {
                     drop(connection);
