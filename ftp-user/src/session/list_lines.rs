@@ -1,5 +1,6 @@
 //! The lines of a listing, made as they are sent: which entries, in which order, in which format.
 
+mod budget;
 mod choice;
 mod format;
 mod read;

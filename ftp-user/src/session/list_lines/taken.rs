@@ -3,13 +3,15 @@
 //! third longer. And it is packed: as they are, 100,000 entries would be 20 MiB for each session that
 //! lists them.
 
+use super::budget::{ALL, Part};
 use super::choice::Order;
 use crate::proto::list_options::Sort;
 use crate::vfs::{Entry, Kind};
 use std::cmp::Ordering;
 use std::time::SystemTime;
 
-/// Entries that are sorted. Those of a larger directory come as the file system has them.
+/// Entries that are sorted. Those of a larger directory come as the file system has them; and so do all
+/// beyond what the sessions may keep together.
 const MOST: usize = 100_000;
 /// Bytes of their names, and of what links say, that make a directory as large.
 const MOST_WORDS: usize = 16 << 20;
@@ -17,13 +19,15 @@ const MOST_WORDS: usize = 16 << 20;
 const NAME_MAX: usize = 255;
 
 /// Entries, to be had in order once [`Taken::arrange`] is done.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Taken {
     rows: Vec<Row>,
     /// For each row its name, and behind it what it says if it is a link.
     words: Vec<u8>,
     /// Which rows are still to come, the next one last.
     coming: Vec<usize>,
+    /// Of what the sessions may keep. Given back behind all of the above.
+    part: Part,
 }
 
 /// An [`Entry`] without its words.
@@ -42,10 +46,22 @@ struct Row {
     kind: Kind,
 }
 
+impl Default for Taken {
+    fn default() -> Taken {
+        Taken {
+            rows: Vec::new(),
+            words: Vec::new(),
+            coming: Vec::new(),
+            part: Part::of(&ALL),
+        }
+    }
+}
+
 impl Taken {
-    /// Whether a directory is too large for more.
-    pub(super) fn is_full(&self) -> bool {
-        self.rows.len() >= MOST || self.words.len() >= MOST_WORDS
+    /// Whether there is no room for more.
+    pub(super) fn is_full(&mut self) -> bool {
+        let bytes = self.rows.capacity() * size_of::<Row>() + self.words.capacity();
+        self.rows.len() >= MOST || self.words.len() >= MOST_WORDS || !self.part.covers(bytes)
     }
 
     pub(super) fn push(&mut self, entry: &Entry) {
