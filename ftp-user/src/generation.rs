@@ -37,17 +37,9 @@ pub enum GenerationError {
     /// The certificate or its key.
     #[error("TLS: {0}")]
     Tls(#[from] TlsError),
-    /// The anonymous root.
+    /// The anonymous root, and nobody has a password.
     #[error("[anonymous]: {0}")]
     Anonymous(VfsError),
-    /// A host's anonymous root.
-    #[error("[[host]] {name}: {source}")]
-    Host {
-        /// One of its names.
-        name: String,
-        /// What is wrong.
-        source: VfsError,
-    },
     /// The transfer log.
     #[error(transparent)]
     Xferlog(#[from] XferlogError),
@@ -105,17 +97,8 @@ pub fn examine(config: &Config) -> Result<(Accounts, Option<Tls>), GenerationErr
     let accounts = Accounts::load(config)?;
     let tls = config.tls.as_ref();
     let tls = tls.map(|tls| Tls::load(tls, &config.hosts)).transpose()?;
-    if let Some(anonymous) = accounts.anonymous() {
+    if let Some(anonymous) = accounts.anonymous().filter(|_| accounts.are_anonymous()) {
         anonymous.tree(None).map_err(GenerationError::Anonymous)?;
-        for host in &config.hosts {
-            if let Some(root) = &host.anonymous_root {
-                let opened = anonymous.within(root).tree(None);
-                opened.map_err(|source| GenerationError::Host {
-                    name: host.names.first().cloned().unwrap_or_default(),
-                    source,
-                })?;
-            }
-        }
     }
     accounts.try_on()?;
     if config.pam.is_some() {
@@ -175,7 +158,7 @@ impl Generations {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Anonymous, VirtualHost};
+    use crate::config::Anonymous;
 
     #[test]
     fn what_cannot_be_used_changes_nothing() {
@@ -207,13 +190,9 @@ mod tests {
         assert_eq!(greeting(), "Second.");
 
         let mut bad = config.clone();
-        bad.hosts = vec![VirtualHost {
-            names: vec!["a.example".to_owned()],
-            anonymous_root: Some(folder.path().join("gone")),
-            ..VirtualHost::default()
-        }];
+        bad.anonymous = Some(Anonymous::new(folder.path().join("gone")));
         let refused = generations.replace(bad).unwrap_err().to_string();
-        assert!(refused.starts_with("[[host]] a.example: "), "{refused}");
+        assert!(refused.starts_with("[anonymous]: "), "{refused}");
         assert!(refused.contains("gone"), "{refused}");
 
         let mut bad = config;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustix::fs::Mode;
 
 use super::owner::owner;
-use super::{AuthError, Rights, User};
+use super::{Rights, User};
 use crate::config::{AccountLimits, Anonymous, Config, Network, PortSet, Principal, Umask, Use};
 use crate::vfs::{Credentials, Rules, Tree, VfsError};
 
@@ -60,13 +60,8 @@ impl Account {
         })
     }
 
-    pub(super) fn anonymous(settings: &Anonymous, config: &Config) -> Result<Account, AuthError> {
-        let (uid, gid) = (settings.uid.as_ref(), settings.gid.as_ref());
-        let credentials = credentials(uid, gid, None);
-        let credentials = credentials.map_err(|problem| AuthError::Unusable {
-            account: "anonymous".to_owned(),
-            problem,
-        })?;
+    pub(super) fn anonymous(settings: &Anonymous, config: &Config) -> Result<Account, String> {
+        let credentials = credentials(settings.uid.as_ref(), settings.gid.as_ref(), None)?;
         let name = "anonymous".to_owned();
         let limits = settings.limits.or(config.limits.account);
         let root = settings.root.clone();

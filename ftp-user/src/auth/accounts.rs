@@ -11,7 +11,7 @@ use super::system::System;
 use super::threads::Threads;
 use super::users::is_anonymous;
 use super::{Account, AuthError, Hash, Password, UsersFile};
-use crate::config::{Config, Problem};
+use crate::config::Config;
 
 /// All accounts, as they were when they were loaded. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -23,8 +23,8 @@ pub struct Accounts {
 struct Inner {
     anonymous: Option<Arc<Account>>,
     users: HashMap<Vec<u8>, Known>,
-    /// Users who cannot be as they are wanted, but for those who are disabled.
-    unusable: Vec<Problem>,
+    /// Who cannot be as they are wanted, and why, but for those who are disabled.
+    unusable: Vec<String>,
     /// The host's own, behind those of the users file.
     system: Option<System>,
     /// Verified in place of a user that is not there, so that both take the same time.
@@ -58,14 +58,14 @@ static HASHING: LazyLock<Threads> = LazyLock::new(|| {
 const REFUSAL_WITH_PAM: Duration = Duration::from_millis(300);
 
 impl Accounts {
-    /// The anonymous account, if the configuration has one, and all of its users file. A user of that
-    /// file who cannot be as it is wanted, because their host's user is gone for instance, concerns
-    /// nobody else: nobody gets in as them, and [`Accounts::unusable`] tells.
+    /// The anonymous account, if the configuration has one, and all of its users file. One that cannot be
+    /// as it is wanted, because its host's user is gone for instance, concerns nobody else: nobody gets
+    /// in by it, and [`Accounts::unusable`] tells.
+    ///
+    /// # Errors
+    ///
+    /// The users file cannot be used, or there is nobody but an anonymous account that cannot be.
     pub fn load(config: &Config) -> Result<Accounts, AuthError> {
-        let anonymous = config.anonymous.as_ref();
-        let anonymous = anonymous
-            .map(|anonymous| Account::anonymous(anonymous, config).map(Arc::new))
-            .transpose()?;
         let mut users = HashMap::new();
         let mut unusable = Vec::new();
         if let Some(path) = &config.users {
@@ -78,7 +78,7 @@ impl Accounts {
                         if !user.disabled {
                             let name = &user.name;
                             let message = format!("{name} will not get in: {problem}");
-                            unusable.push(file.problem(placed, message));
+                            unusable.push(file.problem(placed, message).to_string());
                         }
                         None
                     }
@@ -88,6 +88,23 @@ impl Accounts {
             }
         }
         let system = System::load(config)?;
+        let anonymous = config.anonymous.as_ref();
+        let anonymous = anonymous
+            .map(|anonymous| Account::anonymous(anonymous, config))
+            .transpose();
+        let anonymous = match anonymous {
+            Ok(anonymous) => anonymous.map(Arc::new),
+            Err(problem) if users.is_empty() && system.is_none() => {
+                return Err(AuthError::Unusable {
+                    account: "anonymous".to_owned(),
+                    problem,
+                });
+            }
+            Err(problem) => {
+                unusable.push(format!("anonymous will not get in: {problem}"));
+                None
+            }
+        };
         Ok(Accounts {
             inner: Arc::new(Inner {
                 anonymous,
@@ -110,13 +127,12 @@ impl Accounts {
 
     /// Whether nobody at all can log in.
     pub fn is_empty(&self) -> bool {
-        let Inner {
-            anonymous,
-            users,
-            system,
-            ..
-        } = &*self.inner;
-        anonymous.is_none() && users.is_empty() && system.is_none()
+        self.inner.anonymous.is_none() && self.are_anonymous()
+    }
+
+    /// Whether nobody can log in who has a password.
+    pub fn are_anonymous(&self) -> bool {
+        self.inner.users.is_empty() && self.inner.system.is_none()
     }
 
     /// Whether USER with this name asks for the anonymous account: "anonymous" or "ftp", in any
@@ -131,8 +147,9 @@ impl Accounts {
         users.filter_map(|known| known.account.as_deref())
     }
 
-    /// Those that cannot, with their places; of those who are disabled anyway, nothing is said.
-    pub fn unusable(&self) -> &[Problem] {
+    /// A sentence for each that cannot, with its place in the users file; of those who are disabled
+    /// anyway, nothing is said.
+    pub fn unusable(&self) -> &[String] {
         &self.inner.unusable
     }
 
@@ -343,15 +360,21 @@ mod tests {
         ] {
             file.add(user).unwrap();
         }
-        let users = Some(path.clone());
-        let accounts = Accounts::load(&Config {
-            users,
+        let mut config = Config {
+            anonymous: Some(Anonymous {
+                uid: Some("no such user".parse().unwrap()),
+                ..Anonymous::new("/srv")
+            }),
             ..Config::default()
-        })
-        .unwrap();
-        let said: Vec<String> = accounts.unusable().iter().map(Problem::to_string).collect();
+        };
+        let alone = Accounts::load(&config).unwrap_err().to_string();
+        assert!(alone.starts_with("the account \"anonymous\" cannot be used: this host has no"));
+        config.users = Some(path.clone());
+        let accounts = Accounts::load(&config).unwrap();
+        assert_eq!(accounts.anonymous(), None);
+        let said = accounts.unusable();
         let shown = path.display();
-        assert_eq!(said.len(), 3, "{said:?}");
+        assert_eq!(said.len(), 4, "{said:?}");
         assert!(
             said[0].starts_with(&format!(
                 "{shown}:10:1: gone will not get in: this host has no"
@@ -360,6 +383,7 @@ mod tests {
         );
         assert!(said[1].contains("beyond will not get in: its port 1 is not"));
         assert!(said[2].contains("mighty will not get in: uid 0 passes over"));
+        assert!(said[3].starts_with("anonymous will not get in: this host has no"));
         let names: Vec<&str> = accounts.users().map(|user| user.name.as_str()).collect();
         assert_eq!(names, ["alice"]);
         let admit = async |name: &str, word| {

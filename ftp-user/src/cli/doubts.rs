@@ -19,6 +19,20 @@ pub(super) fn doubts(config: &Config, accounts: &Accounts, tls: Option<&Tls>) ->
             doubts.push(format!("{} will not get in: {error}", user.name));
         }
     }
+    if let Some(anonymous) = accounts.anonymous() {
+        if let Err(error) = anonymous.tree(None) {
+            doubts.push(format!("anonymous will not get in: {error}"));
+        }
+        for host in &config.hosts {
+            if let (Some(root), Some(name)) = (&host.anonymous_root, host.names.first())
+                && let Err(error) = anonymous.within(root).tree(None)
+            {
+                doubts.push(format!(
+                    "anonymous will not get in at {name} ([[host]]): {error}"
+                ));
+            }
+        }
+    }
     if config.tls.is_none() {
         let required = |wanted| wanted == Some(Use::Require);
         for user in enabled().filter(|user| required(user.tls) || required(user.tls_data)) {
@@ -87,6 +101,31 @@ mod tests {
             ..Config::default()
         };
         assert!(said(&config).is_empty());
+    }
+
+    #[test]
+    fn anonymous_roots_that_cannot_be_used_stop_nobody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("users.toml");
+        let hash = Hash::new(&Password::new(b"a".to_vec())).unwrap();
+        let alice = User::new("alice", hash, dir.path());
+        UsersFile::new(&path).add(alice).unwrap();
+        let config = Config {
+            users: Some(path),
+            anonymous: Some(Anonymous::new(dir.path().join("gone"))),
+            hosts: vec![VirtualHost {
+                names: vec!["a.example".to_owned()],
+                anonymous_root: Some(dir.path().join("away")),
+                ..VirtualHost::default()
+            }],
+            ..Config::default()
+        };
+        crate::generation::examine(&config).unwrap();
+        let said = said(&config);
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(said[0].starts_with("anonymous will not get in: the directory"));
+        assert!(said[1].starts_with("anonymous will not get in at a.example ([[host]]): the"));
+        assert!(said[0].contains("gone") && said[1].contains("away"));
     }
 
     #[test]
