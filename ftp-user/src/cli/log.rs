@@ -1,5 +1,7 @@
 //! Logging: tracing, to stderr, for people or for programs, and as the journal wants it.
 
+mod panics;
+
 use std::fmt;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::{LazyLock, OnceLock};
@@ -78,6 +80,7 @@ impl Logging {
         };
         started.map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))?;
         self.started.get_or_init(|| format);
+        panics::log();
         Ok(())
     }
 
@@ -176,7 +179,7 @@ where
 mod tests {
     use super::*;
 
-    fn logging(log: &str) -> Logging {
+    pub(super) fn logging(log: &str) -> Logging {
         Logging {
             log: log.to_owned(),
             log_format: None,
