@@ -69,8 +69,9 @@ impl Check<'_> {
         }
         self.text(file.greeting, &mut config.greeting, greeting);
         config.users = file.users.map(|users| self.users(&users));
+        let alone = config.users.is_none() && file.pam.is_none();
         config.anonymous = file.anonymous.map(|anonymous| Anonymous {
-            root: self.root(&anonymous.root),
+            root: self.root(&anonymous.root, alone),
             uid: anonymous.uid,
             gid: anonymous.gid,
             limits: anonymous.limits,
@@ -156,9 +157,10 @@ impl Check<'_> {
         folder.join(path)
     }
 
-    fn root(&mut self, given: &Spanned<PathBuf>) -> PathBuf {
+    /// A root that is missing keeps nobody out but those whose it is, unless they are `alone`.
+    fn root(&mut self, given: &Spanned<PathBuf>, alone: bool) -> PathBuf {
         let path = self.resolved(given.get_ref());
-        if self.look == Look::AtTheDisk {
+        if alone && self.look == Look::AtTheDisk {
             let shown = path.display();
             match std::fs::metadata(&path) {
                 Ok(found) if found.is_dir() => {}

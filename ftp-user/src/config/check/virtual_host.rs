@@ -42,7 +42,8 @@ impl Check<'_> {
             self.text(table.greeting, &mut host.greeting, |text| {
                 greeting(text).map(Some)
             });
-            host.anonymous_root = table.anonymous_root.map(|root| self.root(&root));
+            let root = table.anonymous_root;
+            host.anonymous_root = root.map(|root| self.root(&root, false));
             host.certificate = match (table.certificate, table.key) {
                 (None, None) => None,
                 (Some(certificate), Some(key)) => {
