@@ -34,7 +34,8 @@ fn it_has_a_name_that_nothing_had() {
 #[test]
 fn what_a_crash_leaves_is_listed_and_can_be_removed() {
     let site = site(&[]);
-    let upload = site.open("a", Write::Truncate).unwrap();
+    let mut upload = site.open("a", Write::Truncate).unwrap();
+    store(&mut upload, 5).unwrap();
     assert_eq!(site.names().len(), 1);
     assert_eq!(site.listed(), 0);
     // The lock goes with the descriptor, as at the end of its process.
