@@ -105,6 +105,9 @@ pub async fn serve(
         tokio::select! {
             biased;
             () = &mut stop => break None,
+            // Before those who arrive, and there is no end to these in a flood: until it is answered
+            // no pinhole is opened, and the other process waits to accept.
+            Some(relief) = relief.recv() => break Some(relief),
             () = &mut alone, if !is_alone => {
                 is_alone = true;
                 // Its sessions have stored what was not counted here.
@@ -112,7 +115,6 @@ pub async fn serve(
             }
             Some(ended) = sessions.running.join_next() => report(ended),
             Some(arrival) = arrivals.recv() => sessions.begin(arrival),
-            Some(relief) = relief.recv() => break Some(relief),
         }
     };
     // Nobody new. Those that have been accepted are this process's.
@@ -183,5 +185,65 @@ fn count_for(quotas: UnixStream, shared: Arc<Shared>) {
     let thread = std::thread::Builder::new().name("quotas".to_owned());
     if let Err(error) = thread.spawn(counting) {
         tracing::error!(%error, "cannot count quotas for the process before");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::Channel;
+    use crate::config::{Anonymous, Config};
+    use crate::generation::{Generation, Generations};
+    use std::net::TcpStream;
+    use std::task::Poll;
+
+    #[tokio::test]
+    async fn relief_does_not_wait_for_those_who_arrive() {
+        let root = tempfile::tempdir().unwrap();
+        let mut config = Config {
+            listen: vec!["127.0.0.1:0".parse().unwrap()],
+            anonymous: Some(Anonymous::new(root.path())),
+            ..Config::default()
+        };
+        config.enforce.enabled = false;
+        let listeners = bind_all(&config, Vec::new()).unwrap();
+        let connect = |_| TcpStream::connect(listeners[0].address).unwrap();
+        let _clients: Vec<_> = (0..8).map(connect).collect();
+        let pinholes = Pinholes::listeners(&config);
+        let generations = Generations::new(Generation::load(config).unwrap());
+
+        let (relieve, relief) = mpsc::channel(1);
+        let (reply, relieved) = oneshot::channel();
+        let (quotas, _counts) = UnixStream::pair().unwrap();
+        let (remains, _hears) = Channel::pair().unwrap();
+        let mut order = Some(Relief {
+            quotas,
+            remains,
+            reply,
+        });
+        let mut looks = 0;
+        let mut passed_over = 0;
+        // The server looks at it first of all, each time.
+        let stop = std::future::poll_fn(|_| {
+            looks += 1;
+            match order.take_if(|_| looks == 2) {
+                // It was woken by the clients: they have arrived.
+                Some(order) => relieve.try_send(order).unwrap(),
+                None if looks > 2 && relieve.capacity() > 0 => return Poll::Ready(()),
+                None => passed_over += usize::from(looks > 2),
+            }
+            Poll::Pending
+        });
+        let orders = Orders {
+            stop,
+            alone: std::future::pending(),
+            quotas: None,
+            remains: None,
+            relief,
+        };
+        let newest = generations.follow();
+        serve(listeners, newest, pinholes, 1, orders).await.unwrap();
+        assert!(relieved.await.unwrap() > 1, "nobody had arrived");
+        assert_eq!(passed_over, 0);
     }
 }
