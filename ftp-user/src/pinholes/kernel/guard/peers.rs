@@ -3,7 +3,7 @@
 
 use std::{collections::HashSet, net::IpAddr};
 
-use aya::maps::{HashMap, MapData};
+use aya::maps::{HashMap, MapData, MapError};
 use ftp_ebpf::abi::{Address, ClientMask};
 
 use super::super::{
@@ -42,7 +42,9 @@ impl Peers {
 
     /// One more has come.
     pub(super) fn arrived(&mut self, client: IpAddr) {
-        self.admit(self.mask.apply(client.into()));
+        if let Err(error) = self.admit(self.mask.apply(client.into())) {
+            tracing::error!(%client, %error, "cannot admit a client with a control connection");
+        }
     }
 
     /// Forgets those that have gone, and adds those that were missed.
@@ -60,18 +62,23 @@ impl Peers {
             }
             self.known.remove(&client);
         }
-        for client in now {
-            self.admit(client);
+        // There may be room by now for who was refused before. One line for all: it is looked again soon.
+        let mut refused = now.into_iter().filter_map(|client| {
+            let error = self.admit(client).err()?;
+            Some((IpAddr::from(client), error))
+        });
+        if let Some((client, error)) = refused.next() {
+            let others = refused.count();
+            tracing::error!(%client, others, %error, "cannot admit clients with a control connection");
         }
     }
 
-    fn admit(&mut self, client: Address) {
-        if !self.known.insert(client) {
-            return;
+    fn admit(&mut self, client: Address) -> Result<(), MapError> {
+        if self.known.contains(&client) {
+            return Ok(());
         }
-        if let Err(error) = self.map.insert(client, 1, 0) {
-            let client = IpAddr::from(client);
-            tracing::error!(%client, %error, "cannot admit a client with a control connection");
-        }
+        self.map.insert(client, 1, 0)?;
+        self.known.insert(client);
+        Ok(())
     }
 }
