@@ -75,6 +75,7 @@ impl Listeners {
             let claim = Claim {
                 listeners: Arc::clone(self),
                 key: (server, port),
+                quiet: false,
             };
             match listen(server, port) {
                 Ok(socket) => {
@@ -143,19 +144,22 @@ fn listen(server: IpAddr, port: u16) -> io::Result<TcpListener> {
 struct Claim {
     listeners: Arc<Listeners>,
     key: (IpAddr, u16),
+    /// Those who wait are not to be woken by its end.
+    quiet: bool,
 }
 
 impl Claim {
     /// Gives the port back without waking those who wait: it was never theirs to have.
-    fn keep_quiet(self) {
-        self.listeners.lock().remove(&self.key);
-        // The second removal, by drop, finds nothing and stays quiet.
+    fn keep_quiet(mut self) {
+        self.quiet = true;
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        if self.listeners.lock().remove(&self.key) {
+        // Once: from here on it may be another session's.
+        self.listeners.lock().remove(&self.key);
+        if !self.quiet {
             self.listeners.released.notify_waiters();
         }
     }
