@@ -163,7 +163,11 @@ impl Upkeep {
 }
 
 /// Tells that something about interfaces, addresses or forwarding has changed.
-struct Changes(TokioSocket);
+struct Changes {
+    socket: TokioSocket,
+    /// Not to be asked before, so that an error that stays does not keep a processor busy.
+    rest: Instant,
+}
 
 impl Changes {
     /// Multicast groups of rtnetlink (include/uapi/linux/rtnetlink.h): LINK, IPV4_IFADDR,
@@ -178,17 +182,19 @@ impl Changes {
         socket
             .socket_mut()
             .bind(&netlink::SocketAddr::new(0, groups))?;
-        Ok(Self(socket))
+        let rest = Instant::now();
+        Ok(Self { socket, rest })
     }
 
     /// Resolves when it is time to look again. What the messages say does not matter, and neither
-    /// does an error: it means that some were lost.
+    /// does an error: it means that some were lost. Cancel-safe.
     async fn next(changes: &mut Option<Self>) {
         match changes {
-            Some(Self(socket)) => {
+            Some(Self { socket, rest }) => {
+                tokio::time::sleep_until(*rest).await;
                 if let Err(error) = socket.recv_from_full().await {
                     tracing::debug!(%error, "messages about changes of this host were lost");
-                    tokio::time::sleep(TICK).await;
+                    *rest = Instant::now() + TICK;
                 }
                 // One look shows all that has changed so far: a container's start is many messages.
                 while socket.socket_ref().recv_from_full().is_ok() {}
