@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use ftp_tests::{
     control::{self, Control},
     files,
-    lab::{Family, Lab},
+    lab::{Family, Lab, Options},
     need_root,
     site::Site,
     tunnel::{INTERFACE, Tunnel},
@@ -109,4 +109,36 @@ fn a_tunnel_that_comes_up_later_is_locked() -> Result<()> {
         site.daemon.log()
     );
     Ok(())
+}
+
+/// The kernel refuses XDP on a port of a bridge that has a program itself (net/core/dev.c:
+/// `dev_xdp_attach`).
+#[test]
+fn an_interface_that_refused_its_lock_is_tried_again_when_it_comes_up_again() -> Result<()> {
+    need_root!();
+    let site = Site::with(Options::default(), |settings| {
+        settings.set("enforce.attach", "generic")
+    })?;
+    let (server, daemon) = (&site.lab.server, &site.daemon);
+    let until_said = |what: &str| {
+        wait::until(what, || daemon.has_said(|line| line.contains(what)))
+            .with_context(|| daemon.log())
+    };
+    server.ip("link add late type bridge\nlink set late up\n")?;
+    until_said("locked late with generic")?;
+    server.ip("link add late0 type veth peer name late1\n\
+         link set late0 master late\n\
+         addr add 10.81.0.1/24 dev late0\n\
+         link set late0 up\n")?;
+    until_said("interface late0 has come up and is not locked")?;
+    // It goes down and comes up until the daemon has seen it down: it sees only what is.
+    server.ip("link set late0 nomaster\n")?;
+    let mut state = ["down", "up"].into_iter().cycle();
+    wait::poll_within(wait::SOON, "late0 is locked", || {
+        let state = state.next().context("it cycles")?;
+        server.ip(&format!("link set late0 {state}\n"))?;
+        let locked = daemon.has_said(|line| line.contains("locked late0 with generic"));
+        Ok(locked.then_some(()))
+    })
+    .with_context(|| daemon.log())
 }

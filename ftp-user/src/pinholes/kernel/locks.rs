@@ -3,7 +3,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     os::fd::OwnedFd,
 };
 
@@ -69,8 +69,9 @@ pub(super) struct Locks {
     marks: bool,
     /// By the interface's number.
     locked: BTreeMap<u32, (Locked, Vec<Attached>)>,
-    /// Interfaces that could not be locked: told of once.
-    refused: HashSet<u32>,
+    /// Interfaces that could not be locked, by number, and whether they were up then: told of once, and
+    /// tried again when that is otherwise.
+    refused: HashMap<u32, bool>,
 }
 
 impl Locks {
@@ -93,7 +94,7 @@ impl Locks {
             attach: enforce.attach,
             marks: enforce.mark.is_some(),
             locked: BTreeMap::new(),
-            refused: HashSet::new(),
+            refused: HashMap::new(),
         };
         attach::all_there(links, &locks.interfaces)?;
         let approach = *locks.approach.borrow();
@@ -104,7 +105,7 @@ impl Locks {
                     if locks.interfaces == Interfaces::Auto =>
                 {
                     tracing::warn!("left unlocked: {error}");
-                    locks.refused.insert(link.index);
+                    locks.refused.insert(link.index, link.up);
                 }
                 done => done?,
             }
@@ -115,10 +116,11 @@ impl Locks {
     /// Locks what has come up, and forgets what has gone. What is locked already stays as it is:
     /// some drivers reset the link when a program comes or goes.
     pub(super) fn follow(&mut self, object: &mut Object, links: &[Link], keep: &impl Keep) {
-        let there: HashSet<u32> = links.iter().map(|link| link.index).collect();
-        self.refused.retain(|index| there.contains(index));
+        let there: HashMap<u32, bool> = links.iter().map(|link| (link.index, link.up)).collect();
+        self.refused
+            .retain(|index, up| there.get(index) == Some(up));
         self.locked.retain(|index, (locked, attached)| {
-            let stays = there.contains(index);
+            let stays = there.contains_key(index);
             if !stays {
                 tracing::info!("interface {} is gone", locked.interface);
                 attached.iter().for_each(|lock| keep.forget(lock));
@@ -128,7 +130,7 @@ impl Locks {
         let approach = *self.approach.borrow();
         let chosen: Vec<_> = attach::select(links, &self.interfaces, approach).collect();
         for link in chosen {
-            if self.locked.contains_key(&link.index) || self.refused.contains(&link.index) {
+            if self.locked.contains_key(&link.index) || self.refused.contains_key(&link.index) {
                 continue;
             }
             match self.lock(object, link, keep) {
@@ -138,10 +140,11 @@ impl Locks {
                     }
                 }
                 Err(error) => {
-                    self.refused.insert(link.index);
+                    self.refused.insert(link.index, link.up);
                     tracing::error!(
                         error = &error as &(dyn std::error::Error + 'static),
-                        "interface {} has come up and is not locked",
+                        "interface {} has come up and is not locked; this is tried again when it goes down \
+                         and comes up",
                         link.name
                     );
                 }
