@@ -91,9 +91,14 @@ impl Program {
         };
         // Fails also where the grandchild cannot run the program.
         command.spawn()?.wait()?;
+        // It has the other end of the pipe: without it, a grandchild that was killed before it could say
+        // its number is the end of what there is to read.
+        drop(command);
         let mut pid = 0_i32.to_ne_bytes();
-        File::from(number).read_exact(&mut pid)?;
-        handle(i32::from_ne_bytes(pid))
+        match File::from(number).read_exact(&mut pid) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            read => read.and_then(|()| handle(i32::from_ne_bytes(pid))),
+        }
     }
 }
 
