@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// Files up to this size are read while they are opened: one visit to a blocking thread in all.
+/// Files up to this size are read while they are opened: one visit to the disk in all.
 const SMALL: u64 = 64 << 10;
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {

@@ -1,8 +1,8 @@
 //! One account's file tree: every path that a client names is resolved here, beneath the account's
 //! root, by the kernel's own rule (`openat2` with `RESOLVE_BENEATH`), so that no `..`, no link and
 //! no race with a link leads out. Work on a tree is done with its account's credentials: [`Tree::act`]
-//! is the only way to a [`Vfs`]. No FTP, no async: the calls block and are made from blocking
-//! threads.
+//! is the only way to a [`Vfs`]. No FTP, no async: the calls block, and `disk` says where they
+//! are made, on an async worker or on a blocking thread.
 
 mod attributes;
 mod census;
