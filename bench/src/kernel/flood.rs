@@ -105,8 +105,9 @@ impl Generator {
                 pin(thread.cast_unsigned(), core)?;
                 self.send()
             });
+            let ending = Ending(self);
             let done = work();
-            self.stop()?;
+            drop(ending);
             let sent = sender.join();
             sent.map_err(|_| anyhow!("the sender's thread panicked"))??;
             done
@@ -134,6 +135,18 @@ impl Generator {
     /// Ends it.
     fn stop(&self) -> Result<()> {
         self.stop.set(1).context("cannot write the generator's map")
+    }
+}
+
+/// Ends a generator when dropped, by a panic of what is measured too: its sender, which the scope waits
+/// for, would send for ever.
+struct Ending<'a>(&'a Generator);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.stop() {
+            eprintln!("error: the flood goes on: {error:#}");
+        }
     }
 }
 
