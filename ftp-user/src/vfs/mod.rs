@@ -167,9 +167,7 @@ impl Vfs {
 
     /// Opens the regular file at `path` for reading, and tells its size in bytes.
     pub fn open_read(&self, path: &VirtualPath) -> Result<(File, u64), VfsError> {
-        let action = "read";
-        let (file, size) = self.open_regular(path, OFlags::RDONLY, action)?;
-        Ok((file, size))
+        self.open_regular(path, OFlags::RDONLY, "read")
     }
 
     /// Bytes that the file system of `path` has left for unprivileged writers, or that the quota

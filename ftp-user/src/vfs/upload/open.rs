@@ -69,10 +69,9 @@ impl Vfs {
 
     fn open_in_place(&self, path: &VirtualPath, how: Write) -> Result<Upload, VfsError> {
         let flags = match how {
-            Write::Truncate | Write::At(0) => OFlags::WRONLY | OFlags::CREATE,
             // Without O_APPEND: splice(2) refuses such files. Two writers at once are told apart
             // nowhere in FTP.
-            Write::Append => OFlags::WRONLY | OFlags::CREATE,
+            Write::Truncate | Write::Append | Write::At(0) => OFlags::WRONLY | OFlags::CREATE,
             // A file that is not there has no byte n.
             Write::At(_) => OFlags::WRONLY,
         };
