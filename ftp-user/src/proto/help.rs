@@ -84,6 +84,7 @@ pub fn site_help() -> Reply {
 
 #[cfg(test)]
 mod tests {
+    use super::super::list_options::ListRequest;
     use super::*;
 
     fn text(reply: &Reply) -> String {
@@ -108,6 +109,20 @@ mod tests {
         assert!(text.contains("\r\n MLST type*;size*;\r\n MODE Z\r\n"));
         assert!(text.contains("\r\n HASH CRC32;MD5;SHA-1;SHA-256*;SHA-512;\r\n"));
         assert!(text.ends_with("\r\n211 End\r\n"));
+    }
+
+    #[test]
+    fn help_names_the_options_of_listings_that_mean_something() {
+        for verb in [Verb::List, Verb::Nlst] {
+            let text = text(&help(Some(verb)));
+            let (_, options) = text.split_once("[-").unwrap();
+            let (options, _) = options.split_once(']').unwrap();
+            for letter in ('0'..='9').chain('A'..='Z').chain('a'..='z') {
+                let request = ListRequest::parse(format!("-{letter}").as_bytes());
+                let means_something = request != ListRequest::default();
+                assert_eq!(options.contains(letter), means_something, "{letter}");
+            }
+        }
     }
 
     #[test]

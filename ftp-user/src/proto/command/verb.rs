@@ -65,8 +65,8 @@ verbs! {
     Epsv "EPSV" " [1 | 2 | ALL] (RFC 2428)";
     Port "PORT" " <h1,h2,h3,h4,p1,p2>: your own address, port 1024 or above";
     Eprt "EPRT" " |<1 or 2>|<address>|<port>| (RFC 2428)";
-    List "LIST" " [-altrS1d] [<path or pattern>]";
-    Nlst "NLST" " [-altrS1d] [<path or pattern>]";
+    List "LIST" " [-aAlrRtS1d] [<path or pattern>]";
+    Nlst "NLST" " [-aAlrRtS1d] [<path or pattern>]";
     Mlsd "MLSD" " [<directory>] (RFC 3659)";
     Mlst "MLST" " [<path>] (RFC 3659)";
     Stat "STAT" " [<path>]: session, transfer or listing";
