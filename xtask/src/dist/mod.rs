@@ -31,14 +31,10 @@ const UNITS: [&str; 4] = [
     "pinhole-guard.service",
 ];
 
-/// From the workspace, for those who read.
-const DOCS: [&str; 5] = [
-    "README.md",
-    "CHANGELOG.md",
-    "docs/GUARD.md",
-    "docs/TRUST.md",
-    "ftp-user/pinhole.sample.toml",
-];
+/// From the workspace, for those who read. It lies there as here, so that one finds the other.
+const DOCS: [&str; 2] = ["README.md", "CHANGELOG.md"];
+const DOC_FOLDERS: [&str; 2] = ["docs", "docs/BENCHMARKS"];
+const SAMPLE: &str = "ftp-user/pinhole.sample.toml";
 
 /// deb-postinst(5) and its like.
 const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
@@ -118,10 +114,10 @@ impl Package<'_> {
             files.push(entry(path, text.into_bytes()));
         }
         let doc = |name: &str| format!("/usr/share/doc/pinhole/{name}");
-        for path in DOCS {
-            let name = path.rsplit('/').next().unwrap_or(path);
-            files.push(entry(doc(name), source(path)?));
+        for path in docs()? {
+            files.push(entry(doc(&path), source(&path)?));
         }
+        files.push(entry(doc("pinhole.sample.toml"), source(SAMPLE)?));
         for (name, text) in &self.reference {
             let place = reference_place(name).with_context(|| format!("what is {name}?"))?;
             files.push(entry(place, text.clone()));
@@ -196,6 +192,24 @@ fn reference(program: &Path, folder: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     files.sort();
     remove(folder)?;
     Ok(files)
+}
+
+/// What there is to read, from the workspace's root.
+fn docs() -> Result<Vec<String>> {
+    let mut docs: Vec<String> = DOCS.map(str::to_owned).into();
+    for folder in DOC_FOLDERS {
+        let cannot = || format!("cannot list {folder}");
+        let entries = fs::read_dir(workspace::root().join(folder)).with_context(cannot)?;
+        for entry in entries {
+            let name = entry.with_context(cannot)?.file_name();
+            let name = name.to_string_lossy();
+            if name.ends_with(".md") || name.ends_with(".svg") {
+                docs.push(format!("{folder}/{name}"));
+            }
+        }
+    }
+    docs.sort();
+    Ok(docs)
 }
 
 /// Where that is looked for.

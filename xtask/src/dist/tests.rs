@@ -86,6 +86,36 @@ fn the_configuration_is_a_part_of_the_sample() {
     }
 }
 
+/// But for those to source code, which no package has.
+#[test]
+fn links_from_one_document_to_another_lead_somewhere() {
+    let files = package(false).files().unwrap();
+    let is_there = |path: &Path| files.iter().any(|file| Path::new(&file.path) == path);
+    let mut seen = 0;
+    for file in files.iter().filter(|file| file.path.ends_with(".md")) {
+        let text = String::from_utf8_lossy(&file.content);
+        let folder = Path::new(&file.path).parent().unwrap();
+        for link in text.split("](").skip(1) {
+            let (link, _) = link.split_once(')').unwrap();
+            let link = link.split('#').next().unwrap();
+            if link.contains("://") || !(link.ends_with(".md") || link.ends_with(".svg")) {
+                continue;
+            }
+            let to = match link.strip_prefix("../") {
+                Some(above) => folder.parent().unwrap().join(above),
+                None => folder.join(link),
+            };
+            assert!(is_there(&to), "{} links to {link}", file.path);
+            seen += 1;
+        }
+    }
+    assert!(seen > 8, "{seen}");
+    // `pinhole status --help` sends there.
+    assert!(is_there(
+        "/usr/share/doc/pinhole/docs/ARCHITECTURE.md".as_ref()
+    ));
+}
+
 /// What a command says, if all is well.
 fn said(program: impl AsRef<OsStr>, arguments: &[&OsStr]) -> String {
     let output = Command::new(program).args(arguments).output().unwrap();
