@@ -12,7 +12,7 @@ use ftp_ebpf::{
     abi::{
         Claim, ClientMask, Data, DataPort, EventKind, Pinhole, PinholeKey, Tuple, budget, policy,
     },
-    guard::{self, Birth, Listener, Tally, Unresolved},
+    guard::{self, Birth, Listener, Place, Tally, Unresolved},
     reason::Reason,
 };
 
@@ -62,7 +62,7 @@ pub(crate) fn listening(socket: u64, listener: &Listener) {
     let birth = guard::birth(
         last_read,
         sockets::control_connections,
-        has_port(&RANGE, listener.port),
+        || place(listener.port),
         shared_ports::policy() & policy::ADMIT_PEERS != 0,
     );
     let (key, client, opened) = match birth {
@@ -148,11 +148,34 @@ fn remember(
     true
 }
 
+#[inline(always)]
+fn place(port: u16) -> Place {
+    if !has_port(&RANGE, port) {
+        Place::Elsewhere
+    } else if is_active(port) {
+        Place::Active
+    } else {
+        Place::Range
+    }
+}
+
+/// Whether active data connections leave from there.
+#[inline(always)]
+fn is_active(port: u16) -> bool {
+    port != u16::MAX && sockets::is_control_port(port + 1)
+}
+
 /// Counts what became of a data port, and reports it unless it is opened for its client.
 #[inline(always)]
 fn tell(listener: &Listener, tally: Tally) {
     count(tally);
-    if tally != Tally::Opened && report::spend_denial(budget::DATA_PORTS) {
+    // Of a service that is to be left alone is told once: others' listeners must not drown that.
+    let from = if tally == Tally::NoControl && is_active(listener.port) {
+        budget::ACTIVE_PORTS
+    } else {
+        budget::DATA_PORTS
+    };
+    if tally != Tally::Opened && report::spend_denial(from) {
         let process = bpf_get_current_pid_tgid() & !0xffff_ffff;
         let place = at(listener);
         report::send(EventKind::Unresolved, tally as u32, process, place);

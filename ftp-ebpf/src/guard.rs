@@ -79,14 +79,26 @@ pub enum Unresolved {
     Several,
 }
 
+/// What a port is to the guard before anybody listens on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Nothing.
+    Elsewhere,
+    /// Guarded in any case.
+    Range,
+    /// Guarded in any case, because active data connections leave from it: one below a control port.
+    Active,
+}
+
 /// Decides about a listener. `last_read` is the control connection that the thread read from
-/// last, where that is watched; `find` looks for all that the process has; `in_range` tells a port
-/// that is guarded in any case; `admit_peers` is [`policy::ADMIT_PEERS`](crate::abi::policy).
+/// last, where that is watched; `find` looks for all that the process has; `place` tells what the port
+/// is, and is asked last, or the verifier would follow `find` for each answer; `admit_peers` is
+/// [`policy::ADMIT_PEERS`](crate::abi::policy).
 #[inline(always)]
 pub fn birth(
     last_read: Option<&Control>,
     find: impl FnOnce() -> Found,
-    in_range: bool,
+    place: impl FnOnce() -> Place,
     admit_peers: bool,
 ) -> Birth {
     // A server of many clients has many descriptors, and none of them needs a look.
@@ -95,8 +107,12 @@ pub fn birth(
     }
     let unresolved = match find() {
         Found::One(control) => return Birth::Opened(control),
-        Found::None if !in_range => return Birth::Foreign,
-        Found::None => Unresolved::NoControl,
+        Found::None => match place() {
+            Place::Elsewhere => return Birth::Foreign,
+            Place::Range => Unresolved::NoControl,
+            // No server listens there for data: a service, which userspace leaves alone.
+            Place::Active => return Birth::Shut(Unresolved::NoControl),
+        },
         Found::Several => Unresolved::Several,
     };
     if admit_peers {
@@ -179,35 +195,63 @@ mod tests {
 
     #[test]
     fn a_port_is_opened_only_for_a_client_that_is_known() {
-        let born = |last, found, in_range| birth(last, || found, in_range, false);
-        assert_eq!(born(None, Found::One(ONE), true), Birth::Opened(ONE));
-        let read = Some(&TWO);
-        assert_eq!(born(read, Found::Several, false), Birth::Opened(TWO));
+        let born = |last, found, place| birth(last, || found, || place, false);
         assert_eq!(
-            born(None, Found::Several, false),
+            born(None, Found::One(ONE), Place::Range),
+            Birth::Opened(ONE)
+        );
+        let read = Some(&TWO);
+        assert_eq!(
+            born(read, Found::Several, Place::Elsewhere),
+            Birth::Opened(TWO)
+        );
+        assert_eq!(
+            born(None, Found::Several, Place::Elsewhere),
             Birth::Shut(Unresolved::Several)
         );
         assert_eq!(
-            born(None, Found::None, true),
+            born(None, Found::None, Place::Range),
             Birth::Shut(Unresolved::NoControl)
         );
-        assert_eq!(born(None, Found::None, false), Birth::Foreign);
+        assert_eq!(born(None, Found::None, Place::Elsewhere), Birth::Foreign);
     }
 
     #[test]
     fn who_was_read_from_last_is_not_looked_for() {
         let look = || unreachable!("the descriptors of a server of many clients are many");
-        assert_eq!(birth(Some(&ONE), look, true, false), Birth::Opened(ONE));
+        assert_eq!(
+            birth(Some(&ONE), look, || Place::Range, false),
+            Birth::Opened(ONE)
+        );
     }
 
     #[test]
     fn peers_are_admitted_only_where_nobody_is_known_and_the_port_is_ours() {
-        let born = |found, in_range| birth(None, || found, in_range, true);
-        assert_eq!(born(Found::One(ONE), true), Birth::Opened(ONE));
+        let born = |found, place| birth(None, || found, || place, true);
+        assert_eq!(born(Found::One(ONE), Place::Range), Birth::Opened(ONE));
         let shared = Birth::Shared;
-        assert_eq!(born(Found::Several, false), shared(Unresolved::Several));
-        assert_eq!(born(Found::None, true), shared(Unresolved::NoControl));
-        assert_eq!(born(Found::None, false), Birth::Foreign);
+        assert_eq!(
+            born(Found::Several, Place::Elsewhere),
+            shared(Unresolved::Several)
+        );
+        assert_eq!(
+            born(Found::None, Place::Range),
+            shared(Unresolved::NoControl)
+        );
+        assert_eq!(born(Found::None, Place::Elsewhere), Birth::Foreign);
+    }
+
+    #[test]
+    fn a_service_below_a_control_port_is_no_data_port() {
+        let born = |found, admit| birth(None, || found, || Place::Active, admit);
+        for admit in [false, true] {
+            assert_eq!(born(Found::None, admit), Birth::Shut(Unresolved::NoControl));
+            assert_eq!(born(Found::One(ONE), admit), Birth::Opened(ONE));
+        }
+        assert_eq!(
+            born(Found::Several, true),
+            Birth::Shared(Unresolved::Several)
+        );
     }
 
     #[test]

@@ -158,24 +158,33 @@ fn the_port_of_active_connections_is_the_servers_own() -> Result<()> {
 #[test]
 fn a_service_beside_a_control_port_is_left_alone() -> Result<()> {
     need_root!();
-    let guarded = Scene {
-        flags: &["--control-port", "2121"],
-        ..Scene::of(Brand::Scripted)
+    for unresolved in ["shut", "admit-control-peers"] {
+        let flags = ["--control-port", "2121", "--ports", "30000-30999"];
+        let flags = [&flags[..], &["--unresolved", unresolved]].concat();
+        let guarded = Scene {
+            flags: &flags,
+            ..Scene::of(Brand::Scripted)
+        }
+        .start()?;
+        let wire = guarded.lab.client_wire()?;
+        let to = server_end(Family::V4, 2120);
+        ensure!(syn(&wire, 0, to)? == Answer::Nothing, "it was never shut");
+        // A flood uses up what is told of packets, and nothing of what is told of listeners.
+        let from = client_end(Family::V4, 1, wire.fresh_port());
+        for _ in 0..1000 {
+            wire.send(&Segment::syn(from, to))?;
+        }
+        // Nor does it matter what else is told of listeners.
+        let _others = (30500..30600)
+            .map(|port| odd_listener(&guarded, port))
+            .collect::<Result<Vec<_>>>()?;
+        let _service = odd_listener(&guarded, 2120)?;
+        wait::poll_within(wait::SOON, "the service is reached", || {
+            Ok((syn(&wire, 0, to)? == Answer::SYN_ACK).then_some(()))
+        })
+        .with_context(|| format!("{unresolved}: {}", guarded.guard.log()))?;
     }
-    .start()?;
-    let wire = guarded.lab.client_wire()?;
-    let to = server_end(Family::V4, 2120);
-    ensure!(syn(&wire, 0, to)? == Answer::Nothing, "it was never shut");
-    // A flood uses up what is told of packets, and nothing of what is told of listeners.
-    let from = client_end(Family::V4, 1, wire.fresh_port());
-    for _ in 0..1000 {
-        wire.send(&Segment::syn(from, to))?;
-    }
-    let _service = odd_listener(&guarded, 2120)?;
-    wait::poll_within(wait::SOON, "the service is reached", || {
-        Ok((syn(&wire, 0, to)? == Answer::SYN_ACK).then_some(()))
-    })
-    .with_context(|| guarded.guard.log())
+    Ok(())
 }
 
 /// A listener of a process that has no control connection, on a port of the range.

@@ -41,8 +41,10 @@ pub mod budget {
     pub const PACKETS: u32 = 0;
     /// Guard: data ports that could not be opened.
     pub const DATA_PORTS: u32 = 1;
+    /// Guard: ports that active data connections leave from, on which something else listens.
+    pub const ACTIVE_PORTS: u32 = 2;
     /// How many there are.
-    pub const ENTRIES: u32 = 2;
+    pub const ENTRIES: u32 = 3;
 }
 
 /// A record of [`map::EVENTS`](super::map::EVENTS).
