@@ -201,18 +201,11 @@ pub(crate) fn closed(socket: u64, place: DataPort) {
     let data = unsafe { *data };
     let _ = DATA_PORTS.remove(socket);
     remove_row(&data.key, data.session);
-    let port = data.port;
-    if let Some(count) = DATA_PORT_COUNTS.get_ptr_mut(port.into())
+    if let Some(count) = DATA_PORT_COUNTS.get_ptr_mut(data.port.into()) {
         // SAFETY: a value of the map.
-        && unsafe { atomic::add(count, u32::MAX) } == 1
-    {
-        shared_ports::set(port, false);
-        // Another socket may have begun to listen in between, and set what was just cleared.
-        // SAFETY: points to a value of the map.
-        if unsafe { count.read_volatile() } != 0 {
-            shared_ports::set(port, true);
-        }
+        unsafe { atomic::add(count, u32::MAX) };
     }
+    shared_ports::release(data.port);
 }
 
 /// The listener was there before the guard, whose socket is not known by its address.
@@ -221,20 +214,14 @@ fn closed_seeded(socket: u64, place: DataPort) {
     if !sockets::is_in_namespace(socket) {
         return;
     }
-    if let Some(key) = SEEDED.get_ptr(place) {
-        // SAFETY: points to a value of the map.
-        let key = unsafe { *key };
-        let _ = PINHOLES.remove(key);
-        let _ = SEEDED.remove(place);
-        let port = place.port as u16;
-        // SAFETY: points to a value of the map.
-        let unused = DATA_PORT_COUNTS
-            .get_ptr(place.port)
-            .is_none_or(|count| unsafe { count.read_volatile() } == 0);
-        if unused {
-            shared_ports::set(port, false);
-        }
-    }
+    let Some(data) = SEEDED.get_ptr(place) else {
+        return;
+    };
+    // SAFETY: points to a value of the map.
+    let data = unsafe { *data };
+    let _ = SEEDED.remove(place);
+    remove_row(&data.key, data.session);
+    shared_ports::release(data.port);
 }
 
 /// The handshake is complete: the pinhole has done its work, the connection is the kernel's.

@@ -7,7 +7,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray},
 };
 use ftp_ebpf::{
-    abi::{Address, Data, DataPort, Layout, PinholeKey, Ports, control_count},
+    abi::{Address, Data, DataPort, Layout, Ports, control_count},
     guard::{LastRead, Tally},
 };
 
@@ -35,7 +35,7 @@ pub(crate) static CONTROL_COUNT: Array<u32> = Array::with_max_entries(control_co
 pub(crate) static LAST_READ: LruHashMap<u64, LastRead> = LruHashMap::with_max_entries(16_384, 0);
 
 #[map]
-pub(crate) static SEEDED: HashMap<DataPort, PinholeKey> =
+pub(crate) static SEEDED: HashMap<DataPort, Data> =
     HashMap::with_max_entries(65_536, BPF_F_NO_PREALLOC);
 
 #[map]

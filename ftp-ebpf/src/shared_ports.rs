@@ -7,7 +7,7 @@ use ftp_ebpf::abi::Ports;
 
 use crate::{
     atomic,
-    guard_maps::{RANGE, has_port},
+    guard_maps::{DATA_PORT_COUNTS, RANGE, has_port},
     maps::PORTS,
 };
 
@@ -53,6 +53,28 @@ pub(crate) fn set(port: u16, open: bool) {
             }
         }
     }
+}
+
+/// Marks a port as nobody's data port, unless somebody is known to listen on it. A close is told of
+/// when another socket can have the port already (net/ipv4/tcp.c, tcp_set_state).
+#[inline(always)]
+pub(crate) fn release(port: u16) {
+    if is_listened_on(port) {
+        return;
+    }
+    set(port, false);
+    // Another socket may have begun to listen in between, and set what was just cleared.
+    if is_listened_on(port) {
+        set(port, true);
+    }
+}
+
+#[inline(always)]
+fn is_listened_on(port: u16) -> bool {
+    // SAFETY: points to a value of the map.
+    DATA_PORT_COUNTS
+        .get_ptr(port.into())
+        .is_some_and(|count| unsafe { count.read_volatile() } != 0)
 }
 
 /// The policy's bits.

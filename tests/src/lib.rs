@@ -19,6 +19,7 @@ pub mod files;
 pub mod frame;
 pub mod guarded;
 pub mod lab;
+pub mod maps;
 pub mod namespace;
 pub mod peer;
 pub mod process;

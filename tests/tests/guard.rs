@@ -6,13 +6,14 @@
 use std::{io::Read as _, net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use ftp_ebpf::abi::{Pinhole, PinholeKey, map};
 use ftp_tests::{
     control::{self, Control},
     daemon::{self, Daemon},
     files,
     guarded::{FIRST, Scene, guard_in, syn},
     lab::{self, Family, Lab},
-    need_root,
+    maps, need_root,
     peer::{self, Brand, PASSWORD, Setup},
     site::{client_end, control_address, server_end},
     wait,
@@ -194,4 +195,33 @@ fn until_it_closes(family: Family, command: &str) -> Result<()> {
     wait::poll_within(wait::SOON, "the port is nobody's", || {
         Ok(syn(&wire, 1, hole)?.is_reset().then_some(()))
     })
+}
+
+/// Its close is told of when another socket can have the port, and a row, already.
+#[test]
+fn a_listener_from_before_takes_no_others_pinhole_with_it() -> Result<()> {
+    need_root!();
+    let (lab, root) = (Lab::new()?, peer::folder()?);
+    let _server =
+        Brand::Scripted.start(&Setup::new(&lab.server, root.path(), (FIRST, FIRST + 15)))?;
+    let (client, server) = (
+        lab::client_address(Family::V4, 0),
+        control_address(Family::V4),
+    );
+    let mut session = Control::open(&lab.client, client, server)?;
+    session.expect("LISTEN 30000", 200)?;
+    let guard = guard_in(&lab.server, &["--interface", "s0"])?;
+    let mut rows = maps::hash::<PinholeKey, Pinhole>(guard.pid(), map::PINHOLES)?;
+    let (key, row) = rows.iter().next().context("no pinhole")??;
+    let others = Pinhole {
+        session: row.session + 1,
+        ..row
+    };
+    rows.insert(key, others, 0)?;
+    session.expect("CLOSE", 200)?;
+    ensure!(
+        rows.get(&key, 0)? == others,
+        "the other's pinhole was changed"
+    );
+    guard.stop()
 }

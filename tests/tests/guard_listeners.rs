@@ -1,17 +1,16 @@
 //! The guard follows listeners, however they come about: outside of the range, twice, handed to a
 //! child, by Multipath TCP. Each is its client's alone until it closes.
 
-use std::{fs, io::Read};
+use std::io::Read;
 
-use anyhow::{Context as _, Result, bail, ensure};
-use aya::maps::{HashMap, Map, MapData, MapInfo};
+use anyhow::{Context as _, Result, ensure};
 use ftp_ebpf::abi::{Data, map};
 use ftp_tests::{
     control::Control,
     files,
     guarded::{FIRST, Guarded, Scene},
     lab::{self, Family, Lab},
-    need_root,
+    maps, need_root,
     peer::Brand,
     site::client_end,
     skip, wait,
@@ -100,7 +99,7 @@ fn multipath_tcp_listeners_are_guarded() -> Result<()> {
 fn a_full_table_leaves_no_pinhole_behind() -> Result<()> {
     need_root!();
     let guarded = Scene::of(Brand::Scripted).start()?;
-    let mut data_ports = data_ports(guarded.guard.pid())?;
+    let mut data_ports = maps::hash::<u64, Data>(guarded.guard.pid(), map::DATA_PORTS)?;
     let full =
         (1..=1_u64 << 20).any(|socket| data_ports.insert(socket, Data::default(), 0).is_err());
     ensure!(full, "there is always room");
@@ -111,24 +110,6 @@ fn a_full_table_leaves_no_pinhole_behind() -> Result<()> {
     let tallies = tallies.context("a guard")?;
     ensure!(tallies["table-full"] == 1, "{tallies:?}");
     Ok(())
-}
-
-/// The table of a guard's data ports.
-fn data_ports(pid: u32) -> Result<HashMap<MapData, u64, Data>> {
-    for held in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
-        // Closed meanwhile.
-        let Ok(info) = fs::read_to_string(held?.path()) else {
-            continue;
-        };
-        let id = info.lines().find_map(|line| line.strip_prefix("map_id:"));
-        let Some(id) = id else { continue };
-        let id = id.trim().parse()?;
-        if MapInfo::from_id(id)?.name_as_str() == Some(map::DATA_PORTS) {
-            let data = MapData::from_id(id)?;
-            return Ok(Map::HashMap(data).try_into()?);
-        }
-    }
-    bail!("process {pid} holds no {}", map::DATA_PORTS)
 }
 
 /// What the scripted server listens on by `command` is its client's alone, serves it, and is nobody's

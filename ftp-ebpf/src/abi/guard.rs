@@ -49,8 +49,8 @@ pub struct Layout {
     pub tcp_copied_seq: u32,
 }
 
-/// A value of [`map::DATA_PORTS`](super::map::DATA_PORTS): a socket that listens for data
-/// connections.
+/// A value of [`map::DATA_PORTS`](super::map::DATA_PORTS) and of
+/// [`map::SEEDED`](super::map::SEEDED): a socket that listens for data connections.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Data {

@@ -37,8 +37,8 @@ pub mod map {
     /// Guard: LRU hash of a thread (`bpf_get_current_pid_tgid`) to the control connection that it
     /// read from last, a [`LastRead`](crate::guard::LastRead).
     pub const LAST_READ: &str = "LAST_READ";
-    /// Guard: hash of [`DataPort`](crate::abi::DataPort)s that were there before the guard to their
-    /// pinhole, because their sockets' addresses are not known.
+    /// Guard: hash of [`DataPort`](crate::abi::DataPort)s that were there before the guard to
+    /// [`Data`](crate::abi::Data), because their sockets' addresses are not known.
     pub const SEEDED: &str = "SEEDED";
     /// Guard: per-CPU array of `u64`, one for each [`Tally`](crate::guard::Tally).
     pub const TALLIES: &str = "TALLIES";

@@ -19,7 +19,7 @@ pub(super) struct Ledger {
     rows: HashMap<MapData, PinholeKey, Pinhole>,
     data_ports: HashMap<MapData, u64, Data>,
     counts: Array<MapData, u32>,
-    seeded: HashMap<MapData, DataPort, PinholeKey>,
+    seeded: HashMap<MapData, DataPort, Data>,
     ports: Arc<SharedPorts>,
     range: Range,
     mask: ClientMask,
@@ -82,21 +82,18 @@ impl Ledger {
     }
 
     /// A socket from before the guard listens there; its port is guarded until it closes.
-    pub(super) fn insert_seed(
-        &mut self,
-        place: &DataPort,
-        key: &PinholeKey,
-    ) -> Result<(), ObjectError> {
-        let inserted = self.seeded.insert(place, key, 0);
+    pub(super) fn insert_seed(&mut self, place: &DataPort, data: &Data) -> Result<(), ObjectError> {
+        let inserted = self.seeded.insert(place, data, 0);
         inserted.map_err(refused(map::SEEDED))?;
-        self.set(port_of(place), true);
+        self.set(data.port, true);
         Ok(())
     }
 
     /// It has closed, and nobody saw it.
-    pub(super) fn remove_seed(&mut self, place: &DataPort) {
+    pub(super) fn remove_seed(&mut self, place: &DataPort, data: &Data) {
         removed(self.seeded.remove(place));
-        self.release(port_of(place));
+        self.remove_row(&data.key, data.session);
+        self.release(data.port);
     }
 
     /// Something listens on a port that is shut only because active data connections leave from it:
@@ -129,7 +126,7 @@ impl Ledger {
         let data: Vec<_> = self.data_ports.iter().flatten().collect();
         let seeds: Vec<_> = self.seeded.iter().flatten().collect();
         let known = data.iter().map(|(_, data)| data.port);
-        let known = known.chain(seeds.iter().map(|(place, _)| port_of(place)));
+        let known = known.chain(seeds.iter().map(|(_, data)| data.port));
         let before = std::mem::take(&mut self.doubtful);
         self.doubtful = deserted(known, now);
         let gone: HashSet<u16> = self.doubtful.intersection(&before).copied().collect();
@@ -139,13 +136,10 @@ impl Ledger {
                 self.remove_row(&data.key, data.session);
             }
         }
-        for (place, key) in &seeds {
-            if gone.contains(&port_of(place)) {
+        for (place, data) in &seeds {
+            if gone.contains(&data.port) {
                 removed(self.seeded.remove(place));
-                let row = rows.iter().find(|(found, _)| found == key);
-                if let Some((_, row)) = row {
-                    self.remove_row(key, row.session);
-                }
+                self.remove_row(&data.key, data.session);
             }
         }
         for port in gone {
@@ -217,11 +211,6 @@ fn deserted(ports: impl Iterator<Item = u16>, now: &[TcpSocket]) -> HashSet<u16>
     let listening = now.iter().filter(|socket| socket.state == State::Listening);
     let listening: HashSet<u16> = listening.map(|socket| socket.local.port()).collect();
     ports.filter(|port| !listening.contains(port)).collect()
-}
-
-fn port_of(place: &DataPort) -> u16 {
-    // It has been made of one.
-    u16::try_from(place.port).unwrap_or(0)
 }
 
 fn removed(result: Result<(), MapError>) {

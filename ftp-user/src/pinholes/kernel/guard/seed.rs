@@ -6,7 +6,10 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use ftp_ebpf::abi::{Claim, ClientMask, DataPort, Pinhole, PinholeKey};
+use ftp_ebpf::{
+    abi::{Claim, ClientMask, Data, DataPort, Pinhole, PinholeKey},
+    guard::Tally,
+};
 
 use super::{
     super::{
@@ -33,30 +36,29 @@ pub(super) fn seed(
         if known.contains(&found.listener.port()) {
             continue;
         }
-        let key = found.key(mask);
+        let data = found.data(mask);
         // A server may go on listening until the end of the transfer. If there is one already, the
         // kernel half saw it meanwhile.
-        if !found.taken && !ledger.insert_row(&key, &found.row())? {
+        if !found.taken && !ledger.insert_row(&data.key, &found.row())? {
             continue;
         }
-        ledger.insert_seed(&found.place(), &key)?;
-        written.push((found, key));
+        ledger.insert_seed(&found.place(), &data)?;
+        written.push((found, data));
     }
     // From here on the kernel half takes away what is over. What closed, and who came, before that was
     // written, shows now.
     let sockets = proc_net::sockets();
     let mut opened = HashSet::new();
-    for (found, key) in written {
+    for (found, data) in written {
         let (client, port, pid) = (found.client, found.listener.port(), found.pid);
         let became = match found.now(&sockets) {
             Now::Waits => "opened",
             Now::Come => {
-                ledger.remove_row(&key, found.row().session);
+                ledger.remove_row(&data.key, data.session);
                 "its client has come, shut for others"
             }
             Now::Gone => {
-                ledger.remove_row(&key, found.row().session);
-                ledger.remove_seed(&found.place());
+                ledger.remove_seed(&found.place(), &data);
                 continue;
             }
         };
@@ -104,9 +106,23 @@ impl Waiting {
         }
     }
 
+    fn data(&self, mask: &ClientMask) -> Data {
+        Data {
+            key: self.key(mask),
+            port: self.listener.port(),
+            tally: Tally::Opened as u16,
+            session: self.session(),
+        }
+    }
+
+    /// As the kernel half has it: the upper half is the process.
+    fn session(&self) -> u64 {
+        u64::from(self.pid) << 32
+    }
+
     fn row(&self) -> Pinhole {
         Pinhole {
-            session: u64::from(self.pid) << 32,
+            session: self.session(),
             deadline_ns: u64::MAX,
             claim: Claim::FREE,
         }

@@ -144,7 +144,7 @@ impl Object {
     /// # Errors
     ///
     /// As for [`Object::pinholes`].
-    pub fn seeded(&mut self) -> Result<HashMap<MapData, DataPort, PinholeKey>, ObjectError> {
+    pub fn seeded(&mut self) -> Result<HashMap<MapData, DataPort, Data>, ObjectError> {
         self.take(abi::map::SEEDED)
     }
 
