@@ -7,12 +7,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use ftp_ebpf::abi::{Pinhole, PinholeKey, map};
 use ftp_tests::{
     control::{self, Control},
     counters,
     frame::Segment,
     lab::{Family, Options},
-    need_root,
+    maps, need_root,
     site::{self, Site, client_end},
     wait,
     wire::{Answer, Wire},
@@ -187,5 +188,22 @@ fn a_pinhole_is_gone_with_the_daemon() -> Result<()> {
         }
         ensure!(counters::listeners(&lab.server)?.is_empty());
     }
+    Ok(())
+}
+
+#[test]
+fn a_pinhole_that_somebody_else_has_removed_is_no_error() -> Result<()> {
+    need_root!();
+    let site = Site::new()?;
+    let mut session = site.anonymous(Family::V4, 0)?;
+    session.passive()?;
+    let mut rows = maps::hash::<PinholeKey, Pinhole>(site.daemon.pid(), map::PINHOLES)?;
+    let key = rows.keys().next().context("no pinhole")??;
+    rows.remove(&key)?;
+    session.expect("ABOR", 226)?;
+    // What is logged from here on comes after what ABOR had to say.
+    site.reload(&site.settings.text())?;
+    let log = site.daemon.log();
+    ensure!(!log.contains("kept a pinhole"), "{log}");
     Ok(())
 }

@@ -11,6 +11,7 @@ mod events;
 mod explain;
 mod guard;
 mod half;
+mod hash;
 mod host;
 mod layout;
 mod locks;

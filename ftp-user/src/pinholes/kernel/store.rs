@@ -6,6 +6,7 @@ use aya::maps::{HashMap, MapData, MapError};
 use ftp_ebpf::abi::{Claim, Pinhole, PinholeKey};
 
 use super::{
+    hash,
     shared_ports::{Set, SharedPorts},
     table::Store,
 };
@@ -27,16 +28,11 @@ impl KernelStore {
 
 impl Store for KernelStore {
     fn insert(&mut self, key: &PinholeKey, row: &Pinhole) -> io::Result<()> {
-        /// Never write over a row (include/uapi/linux/bpf.h).
-        const BPF_NOEXIST: u64 = 1;
-        self.rows.insert(key, row, BPF_NOEXIST).map_err(into_io)
+        self.rows.insert(key, row, hash::NOEXIST).map_err(into_io)
     }
 
     fn remove(&mut self, key: &PinholeKey) -> io::Result<()> {
-        match self.rows.remove(key) {
-            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-            Err(error) => Err(into_io(error)),
-        }
+        hash::remove(&mut self.rows, key).map_err(into_io)
     }
 
     fn claim(&self, key: &PinholeKey) -> Claim {

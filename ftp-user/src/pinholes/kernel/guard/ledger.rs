@@ -3,12 +3,15 @@
 
 use std::{collections::HashSet, io, sync::Arc};
 
-use aya::maps::{Array, HashMap, MapData, MapError};
+use aya::{
+    Pod,
+    maps::{Array, HashMap, MapData, MapError},
+};
 use ftp_ebpf::abi::{Address, ClientMask, Data, DataPort, Pinhole, PinholeKey, map};
 
 use super::{
     super::{
-        Object, ObjectError, Set, SharedPorts,
+        Object, ObjectError, Set, SharedPorts, hash,
         proc_net::{State, TcpSocket},
     },
     ports::Range,
@@ -59,7 +62,7 @@ impl Ledger {
         key: &PinholeKey,
         row: &Pinhole,
     ) -> Result<bool, ObjectError> {
-        match self.rows.insert(key, row, NOEXIST) {
+        match self.rows.insert(key, row, hash::NOEXIST) {
             Ok(()) => Ok(true),
             Err(MapError::SyscallError(error))
                 if error.io_error.kind() == io::ErrorKind::AlreadyExists =>
@@ -77,7 +80,7 @@ impl Ledger {
             .get(key, 0)
             .is_ok_and(|row| row.session == session)
         {
-            removed(self.rows.remove(key));
+            remove(&mut self.rows, key);
         }
     }
 
@@ -91,7 +94,7 @@ impl Ledger {
 
     /// It has closed, and nobody saw it.
     pub(super) fn remove_seed(&mut self, place: &DataPort, data: &Data) {
-        removed(self.seeded.remove(place));
+        remove(&mut self.seeded, place);
         self.remove_row(&data.key, data.session);
         self.release(data.port);
     }
@@ -132,13 +135,13 @@ impl Ledger {
         let gone: HashSet<u16> = self.doubtful.intersection(&before).copied().collect();
         for (socket, data) in &data {
             if gone.contains(&data.port) {
-                removed(self.data_ports.remove(socket));
+                remove(&mut self.data_ports, socket);
                 self.remove_row(&data.key, data.session);
             }
         }
         for (place, data) in &seeds {
             if gone.contains(&data.port) {
-                removed(self.seeded.remove(place));
+                remove(&mut self.seeded, place);
                 self.remove_row(&data.key, data.session);
             }
         }
@@ -182,9 +185,6 @@ impl Ledger {
     }
 }
 
-/// `BPF_NOEXIST` (linux/bpf.h).
-const NOEXIST: u64 = 1;
-
 /// Which connections there are, by server port, client port and client.
 struct Come(HashSet<(u16, u16, Address)>);
 
@@ -213,12 +213,10 @@ fn deserted(ports: impl Iterator<Item = u16>, now: &[TcpSocket]) -> HashSet<u16>
     ports.filter(|port| !listening.contains(port)).collect()
 }
 
-fn removed(result: Result<(), MapError>) {
-    match result {
-        Ok(()) => {}
-        // The kernel half was first.
-        Err(MapError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => tracing::debug!(%error, "cannot take away what is over"),
+/// Where the kernel half was first, there is nothing to do.
+fn remove<K: Pod, V: Pod>(map: &mut HashMap<MapData, K, V>, key: &K) {
+    if let Err(error) = hash::remove(map, key) {
+        tracing::debug!(%error, "cannot take away what is over");
     }
 }
 
