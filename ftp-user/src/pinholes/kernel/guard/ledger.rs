@@ -69,7 +69,7 @@ impl Ledger {
             {
                 Ok(false)
             }
-            Err(source) => Err(refused(map::PINHOLES)(source)),
+            Err(source) => Err(ObjectError::of_map(map::PINHOLES)(source)),
         }
     }
 
@@ -87,7 +87,7 @@ impl Ledger {
     /// A socket from before the guard listens there; its port is guarded until it closes.
     pub(super) fn insert_seed(&mut self, place: &DataPort, data: &Data) -> Result<(), ObjectError> {
         let inserted = self.seeded.insert(place, data, 0);
-        inserted.map_err(refused(map::SEEDED))?;
+        inserted.map_err(ObjectError::of_map(map::SEEDED))?;
         self.set(data.port, true);
         Ok(())
     }
@@ -217,13 +217,6 @@ fn deserted(ports: impl Iterator<Item = u16>, now: &[TcpSocket]) -> HashSet<u16>
 fn remove<K: Pod, V: Pod>(map: &mut HashMap<MapData, K, V>, key: &K) {
     if let Err(error) = hash::remove(map, key) {
         tracing::debug!(%error, "cannot take away what is over");
-    }
-}
-
-fn refused(map: &'static str) -> impl FnOnce(MapError) -> ObjectError {
-    move |source| ObjectError::Map {
-        map,
-        source: Box::new(source),
     }
 }
 

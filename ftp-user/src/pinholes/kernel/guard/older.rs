@@ -41,14 +41,14 @@ impl Older {
         };
         older.tell(true)?;
         let told = older.map.set(control_count::NAMESPACE, namespace, 0);
-        told.map_err(refused)?;
+        told.map_err(ObjectError::of_map(map::CONTROL_COUNT))?;
         Ok(older)
     }
 
     /// Whether the kernel half has seen a connection begin.
     pub(super) fn has_seen_one(&self) -> Result<bool, ObjectError> {
         let seen = self.map.get(&control_count::SEEN, 0);
-        Ok(seen.map_err(refused)? > 0)
+        Ok(seen.map_err(ObjectError::of_map(map::CONTROL_COUNT))? > 0)
     }
 
     /// The kernel half has missed events, so many: whatever is there may have begun unseen. Says what
@@ -59,10 +59,13 @@ impl Older {
         control_ports: &PortSet,
     ) -> Result<Vec<TcpSocket>, ObjectError> {
         self.tell(true)?;
-        let before = self.map.get(&control_count::MISSED, 0).map_err(refused)?;
+        let before = self
+            .map
+            .get(&control_count::MISSED, 0)
+            .map_err(ObjectError::of_map(map::CONTROL_COUNT))?;
         let missed = before.saturating_add(missed);
         let told = self.map.set(control_count::MISSED, missed, 0);
-        told.map_err(refused)?;
+        told.map_err(ObjectError::of_map(map::CONTROL_COUNT))?;
         let sockets = proc_net::sockets();
         self.count(&sockets, control_ports)?;
         self.pause = PAUSE;
@@ -103,7 +106,7 @@ impl Older {
         let told = self
             .map
             .set(control_count::OLDER, u32::from(there_may_be), 0);
-        told.map_err(refused)
+        told.map_err(ObjectError::of_map(map::CONTROL_COUNT))
     }
 }
 
@@ -112,11 +115,4 @@ fn connected(sockets: &[TcpSocket]) -> impl Iterator<Item = Ends> {
         .iter()
         .filter(|socket| socket.state == State::Connected)
         .map(|socket| (socket.remote, socket.local))
-}
-
-fn refused(source: aya::maps::MapError) -> ObjectError {
-    ObjectError::Map {
-        map: map::CONTROL_COUNT,
-        source: Box::new(source),
-    }
 }

@@ -82,10 +82,7 @@ pub(super) fn write(
     name: &'static str,
     ports: &HashSet<u16>,
 ) -> Result<Vec<u16>, ObjectError> {
-    let refused = |source| ObjectError::Map {
-        map: name,
-        source: Box::new(source),
-    };
+    let refused = ObjectError::of_map(name);
     let mut words = [0_u64; Ports::WORDS];
     for port in ports {
         if let Some(word) = words.get_mut(Ports::word(*port)) {
@@ -115,10 +112,7 @@ pub(super) fn change(
     port: u16,
     member: bool,
 ) -> Result<(), ObjectError> {
-    let refused = |source| ObjectError::Map {
-        map: name,
-        source: Box::new(source),
-    };
+    let refused = ObjectError::of_map(name);
     let index = u32::from(port >> 6);
     let word = set.get(&index, 0).map_err(refused)?;
     let word = match member {

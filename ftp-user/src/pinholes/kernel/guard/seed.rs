@@ -8,7 +8,7 @@ use std::{
 
 use ftp_ebpf::{
     abi::{Claim, ClientMask, Data, DataPort, Pinhole, PinholeKey},
-    guard::Tally,
+    guard::{self, Control, Listener, Tally},
 };
 
 use super::{
@@ -92,18 +92,15 @@ enum Now {
 
 impl Waiting {
     fn key(&self, mask: &ClientMask) -> PinholeKey {
-        let everywhere = self.listener.ip().is_unspecified();
-        let server = if everywhere {
-            self.server
-        } else {
-            self.listener.ip()
+        let control = Control {
+            client: self.client.into(),
+            server: self.server.into(),
         };
-        PinholeKey {
-            client: mask.apply(self.client.into()),
-            server: server.into(),
-            port_be: self.listener.port().to_be(),
-            zero: 0,
-        }
+        let listener = Listener {
+            address: self.listener.ip().into(),
+            port: self.listener.port(),
+        };
+        guard::key(&control, &listener, mask.apply(control.client))
     }
 
     fn data(&self, mask: &ClientMask) -> Data {

@@ -158,10 +158,7 @@ fn session(
         match pinholes.get(&key, 0) {
             Ok(_) => Ok(true),
             Err(MapError::KeyNotFound) => Ok(false),
-            Err(source) => Err(ObjectError::Map {
-                map: map::PINHOLES,
-                source: Box::new(source),
-            }),
+            Err(source) => Err(ObjectError::of_map(map::PINHOLES)(source)),
         }
     };
     let (data, at) = listen(address)?;

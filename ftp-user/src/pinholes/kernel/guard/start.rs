@@ -209,10 +209,7 @@ fn known_ports(
 ) -> Result<(HashSet<u16>, HashSet<u16>), ObjectError> {
     let (mut known, mut open) = (HashSet::new(), HashSet::new());
     for found in data_ports.iter() {
-        let (_, data) = found.map_err(|source| ObjectError::Map {
-            map: map::DATA_PORTS,
-            source: Box::new(source),
-        })?;
+        let (_, data) = found.map_err(ObjectError::of_map(map::DATA_PORTS))?;
         known.insert(data.port);
         if data.key != PinholeKey::default() {
             open.insert(data.port);

@@ -46,3 +46,15 @@ pub enum ObjectError {
     #[error("the eBPF object in this binary has no `{0}`: rebuild it with `cargo xtask build`")]
     Missing(&'static str),
 }
+
+impl ObjectError {
+    /// For `map_err`: that this map could not be used.
+    pub(in crate::pinholes::kernel) fn of_map(
+        map: &'static str,
+    ) -> impl Fn(MapError) -> Self + Copy {
+        move |source| Self::Map {
+            map,
+            source: Box::new(source),
+        }
+    }
+}

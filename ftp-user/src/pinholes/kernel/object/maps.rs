@@ -171,9 +171,6 @@ impl Object {
         M: TryFrom<Map, Error = MapError>,
     {
         let data = self.ebpf.take_map(map).ok_or(ObjectError::Missing(map))?;
-        M::try_from(data).map_err(|source| ObjectError::Map {
-            map,
-            source: Box::new(source),
-        })
+        M::try_from(data).map_err(ObjectError::of_map(map))
     }
 }

@@ -37,10 +37,7 @@ pub(super) fn open(pid: u32, maps: &Maps, map: &'static str) -> Result<MapData, 
 
 /// A set of ports as the kernel half has it.
 pub(super) fn words(data: MapData) -> Result<Vec<u64>, ObjectError> {
-    let refused = |source| ObjectError::Map {
-        map: map::CONTROL_PORTS,
-        source: Box::new(source),
-    };
+    let refused = ObjectError::of_map(map::CONTROL_PORTS);
     let set: Array<MapData, u64> = Map::Array(data).try_into().map_err(refused)?;
     (0..Ports::WORDS as u32)
         .map(|index| set.get(&index, 0).map_err(refused))

@@ -148,10 +148,7 @@ impl Watch {
             let mut ports = object.control_ports()?;
             for (index, word) in words.iter().enumerate().filter(|(_, word)| **word != 0) {
                 let set = ports.set(index as u32, word, 0);
-                set.map_err(|source| ObjectError::Map {
-                    map: map::CONTROL_PORTS,
-                    source: Box::new(source),
-                })?;
+                set.map_err(ObjectError::of_map(map::CONTROL_PORTS))?;
             }
         }
         let own = program::TRACE_SERVER.iter();
