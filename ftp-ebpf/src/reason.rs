@@ -70,10 +70,11 @@ reasons! {
     Established Admit "established",
     /// The last step of a handshake by SYN cookie: no socket yet, but the pinhole is claimed.
     CookieAck Admit "cookie-ack",
-    /// A connection attempt handed to the listener that waits for it.
+    /// A lookup of a socket that was led to the listener that waits. This and the next count lookups,
+    /// not packets: the kernel's own for a segment that belongs to no connection, and before it the
+    /// lock's, where the lock asks for a socket (net/ipv4/inet_hashtables.c).
     Steered Admit "steered",
-    /// A connection attempt to a guarded port that no pinhole answers for: left to the kernel's
-    /// own sockets.
+    /// A lookup on a guarded port that no pinhole answers for: left to the kernel's own sockets.
     NotSteered Pass "not-steered",
     /// A SYN to a guarded port where no pinhole waits.
     Closed Drop "closed",

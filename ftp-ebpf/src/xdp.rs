@@ -13,7 +13,7 @@ use ftp_ebpf::{
     reason::Action,
 };
 
-use crate::{frame::Direct, report, world::Kernel};
+use crate::{frame::Direct, maps::MARK, report, world::Kernel};
 
 /// Decides about a packet that a driver received.
 #[xdp(frags)]
@@ -25,7 +25,12 @@ pub(crate) fn xdp_admit(ctx: XdpContext) -> u32 {
     let frame = unsafe { Direct::new(ctx.data(), ctx.data_end()) };
     let outcome = decide::admit(&frame, LinkLayer::Ethernet, &kernel);
     let action = outcome.action(kernel.policy());
-    if report::is_news(&outcome) {
+    // Where there is a mark, tcx sees next what goes on, and counts it.
+    let is_news = match action {
+        Action::Pass | Action::Admit if MARK.load() != 0 => outcome.took,
+        Action::Pass | Action::Admit | Action::Drop => report::is_news(&outcome),
+    };
+    if is_news {
         xdp_tell(ctx.ctx, outcome.reason as u32, outcome.session);
     }
     match action {

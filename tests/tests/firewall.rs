@@ -70,6 +70,8 @@ fn exercise(rules: Rules, attach: &str) -> Result<()> {
         let hole = session.passive()?;
         holes.push((family, hole, session));
     }
+    let admitted = site.count("pinhole-syn")?;
+    ensure!(admitted == 4, "{admitted} SYNs counted of 4");
     let probe = |from, to: SocketAddr| {
         let canary = SocketAddr::new(to.ip(), CANARY);
         wire.probe(Segment::syn(from, to), canary)

@@ -36,7 +36,8 @@ pub(super) struct Args {
 const EXAMPLES: &str = "\
 Reads the daemon's tables in the kernel, which takes root. docs/ARCHITECTURE.md says what the
 reasons mean, docs/GUARD.md what became of a guard's data ports; those of which there was none are
-left out.
+left out. Each packet is counted once; steered and not-steered count lookups of sockets instead,
+of which a packet can take two.
 
 Examples:
   pinhole status
