@@ -36,7 +36,8 @@ impl SharedPorts {
             .map(Self)
     }
 
-    /// Adds or removes `port`. One writer at a time: callers hold the table, or are alone.
+    /// Adds or removes `port`. A word holds other ports' bits, which others change meanwhile: other
+    /// threads, and under a guard the kernel half.
     pub fn set(&self, set: Set, port: u16, member: bool) {
         let word = self.word(offset(set, port));
         // Release: whoever sees the port as waiting must find its row.
