@@ -1,12 +1,12 @@
 //! Pinhole's user half: an FTP server whose data ports exist only while a session has
 //! negotiated them.
 //!
-//! Who may know whom: `main` → `cli` → `server` → `session` → {`negotiate`, `transfer`, `digest`,
-//! `auth`, `vfs`, `tls`, `generation`, `disk`}; `auth` → `vfs`; `transfer` → `disk`; `transfer`, `digest` →
-//! `turns`; `negotiate` →
-//! `pinholes` → the layout shared with the kernel half. `handover`, which `cli` starts, knows `server`
-//! and `pinholes`. `proto` is pure: no sockets, no clock, no tokio. Only `pinholes` knows of
-//! eBPF. `stderr` knows nobody; whoever ends the process flushes it.
+//! Who may know whom: `main` → `cli` → `server` → `session` → {`negotiate`, `pinholes`, `transfer`,
+//! `digest`, `auth`, `vfs`, `tls`, `generation`, `disk`}; `auth` → `vfs`; `digest` → `transfer` → {`vfs`,
+//! `disk`}; `transfer`, `digest` → `turns`; `negotiate` → `pinholes` → the layout shared with the kernel
+//! half. `handover`, which `cli` starts, knows `server` and `pinholes`. All may know `proto`, which is
+//! pure and knows nobody: no sockets, no clock, no tokio. Only `pinholes` knows of eBPF. `stderr` knows
+//! nobody; whoever ends the process flushes it.
 
 pub mod auth;
 pub mod channel;

@@ -109,10 +109,12 @@ fn proto_is_pure(path: &str, text: &str) -> Option<String> {
         "UdpSocket",
         "Instant",
         "SystemTime::now",
+        "crate::",
     ];
-    let line = code_line(text, &impure).filter(|_| path.starts_with("ftp-user/src/proto/"))?;
+    let others = text.replace("crate::proto", "");
+    let line = code_line(&others, &impure).filter(|_| path.starts_with("ftp-user/src/proto/"))?;
     Some(format!(
-        "line {line}: proto knows no sockets, files, clocks or runtime"
+        "line {line}: proto knows no sockets, files, clocks, runtime, nor any other module"
     ))
 }
 
@@ -146,7 +148,7 @@ mod tests {
         assert_eq!(
             broken(
                 "ftp-user/src/proto/parse.rs",
-                "//! Parses.\n// tokio is elsewhere\nfn f() {}\n"
+                "//! Parses.\nuse crate::proto::Code;\n// tokio is elsewhere\nfn f() {}\n"
             ),
             0
         );
@@ -187,5 +189,7 @@ mod tests {
             assert!(rule(path, text).is_some(), "{path}: {text}");
             assert_eq!(broken(path, text), 1, "{path}: {text}");
         }
+        let upwards = "//! Parses.\nuse crate::vfs::Entry;\n";
+        assert_eq!(broken("ftp-user/src/proto/parse.rs", upwards), 1);
     }
 }

@@ -8,21 +8,22 @@
 //! * [`reply`]: a [`Reply`] → bytes
 //! * [`help`]: what HELP, FEAT and SITE HELP answer
 //! * [`list_options`], [`glob`]: what LIST and NLST take besides a path
-//! * [`listing`]: directory entries and timestamps
+//! * [`timestamp`]: times as facts have them
 //! * [`ascii`]: TYPE A both ways
 //! * [`text`]: names made safe to show
 
 pub mod address;
+pub(crate) mod append;
 pub mod ascii;
 pub mod command;
 pub mod glob;
 pub mod help;
 pub mod line;
 pub mod list_options;
-pub mod listing;
 pub mod parse;
 pub mod reply;
 pub mod text;
+pub mod timestamp;
 
 pub use command::{Command, Verb};
 pub use parse::{CommandError, parse};

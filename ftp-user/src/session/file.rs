@@ -5,7 +5,7 @@ use super::state::Pending;
 use super::told::Change;
 use super::{Answer, Session};
 use crate::proto::command::TypeCode;
-use crate::proto::listing;
+use crate::proto::timestamp::append_timestamp;
 use crate::proto::{Code, Reply};
 use crate::vfs::{Kind, Vfs};
 use std::time::{Duration, SystemTime};
@@ -83,7 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         let (path, modified) = self.on_disk(work).await?;
         self.changed("MFMT", &path, &Change::Plain);
         let mut text = b"Modify=".to_vec();
-        listing::append_timestamp(modified, &mut text);
+        append_timestamp(modified, &mut text);
         text.extend_from_slice(b"; ");
         text.extend_from_slice(argument);
         Ok(Reply::bytes(Code::FileStatus, text))
@@ -108,7 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
         match entry.kind {
             Kind::File => {
                 let mut text = Vec::new();
-                listing::append_timestamp(entry.modified, &mut text);
+                append_timestamp(entry.modified, &mut text);
                 Ok(Reply::bytes(Code::FileStatus, text))
             }
             Kind::Dir | Kind::Symlink | Kind::Other | Kind::Unknown => Err(not_a_file()),

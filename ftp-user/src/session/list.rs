@@ -11,7 +11,7 @@ use crate::vfs::{Vfs, VfsError, VirtualPath};
 use std::time::SystemTime;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub(super) use crate::proto::listing::Facts;
+pub(super) use super::listing::Facts;
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<S> {
     pub(super) async fn list(&mut self, request: ListRequest) -> Result<Answer, ControlError> {

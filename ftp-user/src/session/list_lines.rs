@@ -12,9 +12,10 @@ pub(super) use self::stat::StatLines;
 
 use self::choice::{Filter, Order};
 use self::read::{Found, Source};
+use super::listing;
 use super::recursion::{Cut, Most, Recursion};
+use crate::proto::glob;
 use crate::proto::list_options::ListOptions;
-use crate::proto::{glob, listing};
 use crate::transfer::{Produce, TransferError};
 use crate::vfs::{Entry, ErrorKind, Kind, Tree, Vfs, VfsError, VirtualPath};
 use std::io;

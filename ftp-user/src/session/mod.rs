@@ -13,6 +13,7 @@ mod hash;
 mod info;
 mod list;
 mod list_lines;
+mod listing;
 mod login;
 mod outcome;
 mod parameters;

@@ -2,7 +2,7 @@
 
 use super::{Argument, CommandError, words};
 use crate::proto::command::Command;
-use crate::proto::listing::parse_timestamp;
+use crate::proto::timestamp::parse_timestamp;
 
 /// `MFMT time path` (draft-somers-ftp-mfxx-04 §3.1)
 pub(super) fn mfmt(argument: &Argument<'_>) -> Result<Command, CommandError> {

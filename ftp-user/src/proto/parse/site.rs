@@ -4,7 +4,7 @@
 use super::words::words;
 use super::{Argument, CommandError};
 use crate::proto::command::Site;
-use crate::proto::listing::parse_timestamp;
+use crate::proto::timestamp::parse_timestamp;
 use std::time::SystemTime;
 
 /// Permission bits that clients may set: a file of another's with a set-id bit would run as them.

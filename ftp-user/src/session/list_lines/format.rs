@@ -1,7 +1,8 @@
 //! An entry as LIST, NLST and MLSD write it.
 
 use crate::auth::Rights;
-use crate::proto::listing::{self, Facts};
+use crate::proto::append;
+use crate::session::listing::{self, Facts};
 use crate::vfs::{Entry, Kind};
 use std::time::SystemTime;
 
@@ -51,7 +52,7 @@ impl Format {
         match self {
             Format::Long { now } => listing::list_line(entry, *now, out),
             Format::Name { directory } => {
-                listing::name(directory, out);
+                append::name(directory, out);
                 listing::name_line(entry, out);
             }
             Format::Facts { facts, rights } => listing::facts_line(entry, facts, rights, out),

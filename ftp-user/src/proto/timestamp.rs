@@ -50,7 +50,7 @@ pub fn parse_timestamp(text: &[u8]) -> Option<SystemTime> {
 
 /// The UTC date and time, whole seconds. Outside of the years 0 to 9999, which is all that four
 /// digits can say, it is 1970: such a time is nonsense anyway.
-pub(super) fn civil(time: SystemTime) -> OffsetDateTime {
+pub(crate) fn civil(time: SystemTime) -> OffsetDateTime {
     let seconds = match time.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(after) => i64::try_from(after.as_secs()).ok(),
         // Downwards, away from the epoch, as all other times are cut.
@@ -67,7 +67,7 @@ pub(super) fn civil(time: SystemTime) -> OffsetDateTime {
 }
 
 /// The year of what [`civil`] returned.
-pub(super) fn year(date: OffsetDateTime) -> u64 {
+pub(crate) fn year(date: OffsetDateTime) -> u64 {
     u64::try_from(date.year()).unwrap_or_default()
 }
 
@@ -91,3 +91,6 @@ fn nanoseconds(fraction: &[u8]) -> Option<u64> {
         .take(9);
     Some(nine.fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 
 /// Appends a name byte for byte, but for the bytes that end lines: those become "?", as in `ls -q`. A file
 /// whose name is "a\r\nb" shows as one line; MLST and STAT, which are replies, name it as it is.
-pub fn name(bytes: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn name(bytes: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(bytes);
     for byte in out.iter_mut().skip(start) {
@@ -14,12 +14,12 @@ pub fn name(bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Appends `number`.
-pub(super) fn number(number: u64, out: &mut Vec<u8>) {
+pub(crate) fn number(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Appends `number` with blanks in front up to `width`, as `{:width$}` does.
-pub(super) fn right(number: u64, width: usize, out: &mut Vec<u8>) {
+pub(crate) fn right(number: u64, width: usize, out: &mut Vec<u8>) {
     let mut buffer = itoa::Buffer::new();
     let digits = buffer.format(number).as_bytes();
     blanks(width.saturating_sub(digits.len()), out);
@@ -27,24 +27,24 @@ pub(super) fn right(number: u64, width: usize, out: &mut Vec<u8>) {
 }
 
 /// Appends `number` with blanks behind it up to `width`, as `{:<width$}` does.
-pub(super) fn left(number: u64, width: usize, out: &mut Vec<u8>) {
+pub(crate) fn left(number: u64, width: usize, out: &mut Vec<u8>) {
     let before = out.len();
     self::number(number, out);
     blanks(width.saturating_sub(out.len() - before), out);
 }
 
 /// Appends `number` with zeros in front up to `width` digits, of which it has no more.
-pub(super) fn zeros(number: u64, width: usize, out: &mut Vec<u8>) {
+pub(crate) fn zeros(number: u64, width: usize, out: &mut Vec<u8>) {
     in_base::<10>(number, width, out);
 }
 
 /// Appends `number` in hexadecimal.
-pub(super) fn hexadecimal(number: u64, out: &mut Vec<u8>) {
+pub(crate) fn hexadecimal(number: u64, out: &mut Vec<u8>) {
     in_base::<16>(number, 1, out);
 }
 
 /// Appends `number` in octal, with zeros in front up to `width` digits.
-pub(super) fn octal(number: u64, width: usize, out: &mut Vec<u8>) {
+pub(crate) fn octal(number: u64, width: usize, out: &mut Vec<u8>) {
     in_base::<8>(number, width, out);
 }
 

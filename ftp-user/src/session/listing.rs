@@ -1,26 +1,20 @@
-//! Directory entries as text: LIST and NLST lines (RFC 959 section 4.1.3), facts (RFC 3659 section
-//! 7) and timestamps (RFC 3659 section 2.3). Pure formatting: no clock (the caller says what time
-//! it is), no disk, no sockets.
-
-mod append;
-mod timestamp;
-
-pub use append::name;
-pub use timestamp::{append_timestamp, parse_timestamp};
+//! Directory entries as text: LIST and NLST lines (RFC 959 section 4.1.3), and facts (RFC 3659 section
+//! 7). Pure formatting: no clock (the caller says what time it is), no disk, no sockets.
 
 use std::time::{Duration, SystemTime};
 
 use time::Month;
 
 use crate::auth::Rights;
+use crate::proto::append::{self, name};
+use crate::proto::timestamp::{append_timestamp, civil, year};
 use crate::vfs::{Entry, Kind};
-use timestamp::{civil, year};
 
 /// Appends the entry's line of a LIST: what `ls -ln` prints, in English and in UTC, with CRLF.
 ///
 /// RFC 959 leaves the format open; this is the one that clients have learnt to read. Owner and
 /// group are numbers: an account's tree need not belong to people whom this host knows.
-pub fn list_line(entry: &Entry, now: SystemTime, out: &mut Vec<u8>) {
+pub(super) fn list_line(entry: &Entry, now: SystemTime, out: &mut Vec<u8>) {
     mode(entry, out);
     out.push(b' ');
     append::right(entry.nlink, 4, out);
@@ -42,14 +36,14 @@ pub fn list_line(entry: &Entry, now: SystemTime, out: &mut Vec<u8>) {
 }
 
 /// Appends the entry's line of an NLST: its name, with CRLF.
-pub fn name_line(entry: &Entry, out: &mut Vec<u8>) {
+pub(super) fn name_line(entry: &Entry, out: &mut Vec<u8>) {
     name(&entry.name, out);
     out.extend_from_slice(b"\r\n");
 }
 
 /// Appends what stands above a directory's entries in a recursive listing, as `ls -R` does, with an
 /// empty line before all but the `first`.
-pub fn heading(label: &[u8], first: bool, out: &mut Vec<u8>) {
+pub(super) fn heading(label: &[u8], first: bool, out: &mut Vec<u8>) {
     if !first {
         out.extend_from_slice(b"\r\n");
     }
@@ -59,7 +53,7 @@ pub fn heading(label: &[u8], first: bool, out: &mut Vec<u8>) {
 
 /// Appends the entry's line of an MLSD: the chosen facts, a space, the name, with CRLF. `rights`
 /// are those of the account that looks, for the "perm" fact.
-pub fn facts_line(entry: &Entry, facts: &Facts, rights: &Rights, out: &mut Vec<u8>) {
+pub(super) fn facts_line(entry: &Entry, facts: &Facts, rights: &Rights, out: &mut Vec<u8>) {
     for fact in facts.iter() {
         fact.append(entry, rights, out);
     }
@@ -69,14 +63,14 @@ pub fn facts_line(entry: &Entry, facts: &Facts, rights: &Rights, out: &mut Vec<u
 
 /// The facts that a session wants to see (OPTS MLST). At first, all.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
+pub(super) struct Facts {
     chosen: [bool; Fact::ALL.len()],
 }
 
 impl Facts {
     /// Reads the argument of OPTS MLST: "fact;fact;", in any order and case. Facts that are not
     /// known are left out, as RFC 3659 section 7.9 wants it; the reply tells which were taken.
-    pub fn parse(names: &[u8]) -> Facts {
+    pub(super) fn parse(names: &[u8]) -> Facts {
         let wanted = |fact: Fact| {
             names.split(|&byte| byte == b';').any(|name| {
                 name.trim_ascii()
@@ -89,7 +83,7 @@ impl Facts {
     }
 
     /// For FEAT: every fact there is, those chosen with a "*" (RFC 3659 section 7.8).
-    pub fn feature(&self) -> String {
+    pub(super) fn feature(&self) -> String {
         let facts = Fact::ALL.iter().zip(self.chosen);
         facts
             .map(|(fact, chosen)| format!("{}{};", fact.name(), if chosen { "*" } else { "" }))
@@ -97,7 +91,7 @@ impl Facts {
     }
 
     /// For the reply to OPTS MLST: the facts chosen.
-    pub fn chosen(&self) -> String {
+    pub(super) fn chosen(&self) -> String {
         self.iter()
             .map(|fact| format!("{};", fact.name()))
             .collect()
