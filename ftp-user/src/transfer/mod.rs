@@ -16,6 +16,8 @@ mod send;
 mod step;
 mod store;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 
 pub use connection::DataConnection;

@@ -1,30 +1,16 @@
 //! Transfers without a session: loopback sockets and files.
 
+use super::testing::pair;
 use super::*;
 use crate::vfs::Upload;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 const ASCII: Received = Received {
     ascii: true,
     deflated: false,
 };
-/// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Our end, nonblocking, and the client's.
-fn pair(monitor: &Monitor, stall: Duration) -> (DataConnection, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (server, _) = listener.accept().unwrap();
-    server.set_nonblocking(true).unwrap();
-    client.set_read_timeout(Some(PATIENCE)).unwrap();
-    let connection = DataConnection::new(server, monitor.clone(), stall, None);
-    (connection, client)
-}
-
 fn content(file: &mut File) -> Vec<u8> {
     let mut bytes = Vec::new();
     file.seek(SeekFrom::Start(0)).unwrap();
@@ -35,7 +21,7 @@ fn content(file: &mut File) -> Vec<u8> {
 #[tokio::test]
 async fn a_file_that_cannot_be_spliced_into_is_written() {
     let monitor = Monitor::default();
-    let (connection, mut client) = pair(&monitor, PATIENCE);
+    let (connection, mut client) = pair(&monitor);
     let mut file = tempfile::NamedTempFile::new().unwrap();
     // splice(2) refuses O_APPEND.
     let appended = File::options().append(true).open(file.path()).unwrap();
@@ -57,7 +43,7 @@ async fn a_file_that_cannot_be_spliced_into_is_written() {
 #[tokio::test]
 async fn a_slow_reader_gets_everything() {
     let monitor = Monitor::default();
-    let (connection, mut client) = pair(&monitor, PATIENCE);
+    let (connection, mut client) = pair(&monitor);
     let file = tempfile::tempfile().unwrap();
     let size = 30_000_000;
     file.set_len(size).unwrap();
@@ -74,7 +60,7 @@ async fn a_slow_reader_gets_everything() {
 #[tokio::test]
 async fn only_what_is_large_is_sent_in_whole_segments() {
     for (size, whole) in [(4 << 10, false), (4 << 20, true)] {
-        let (connection, mut client) = pair(&Monitor::default(), PATIENCE);
+        let (connection, mut client) = pair(&Monitor::default());
         let file = tempfile::tempfile().unwrap();
         file.set_len(size).unwrap();
         let reader =
@@ -90,7 +76,7 @@ async fn only_what_is_large_is_sent_in_whole_segments() {
 #[tokio::test]
 async fn an_abort_reaches_a_transfer_that_waits() {
     let monitor = Monitor::default();
-    let (connection, _client) = pair(&monitor, PATIENCE);
+    let (connection, _client) = pair(&monitor);
     let file = tempfile::tempfile().unwrap();
     file.set_len(1 << 40).unwrap();
     let abort = async {
@@ -108,7 +94,7 @@ async fn an_abort_reaches_a_transfer_that_waits() {
 
 #[tokio::test]
 async fn a_reset_is_not_the_end_of_a_file() {
-    let (connection, mut client) = pair(&Monitor::default(), PATIENCE);
+    let (connection, mut client) = pair(&Monitor::default());
     send_bytes(&connection, b"half").await.unwrap();
     connection.reset();
     let mut seen = Vec::new();
@@ -117,7 +103,7 @@ async fn a_reset_is_not_the_end_of_a_file() {
 
 #[tokio::test]
 async fn a_full_device_is_told_apart_from_a_broken_connection() {
-    let (connection, mut client) = pair(&Monitor::default(), PATIENCE);
+    let (connection, mut client) = pair(&Monitor::default());
     client.write_all(b"bytes").unwrap();
     drop(client);
     let full = File::options().write(true).open("/dev/full").unwrap();

@@ -2,26 +2,14 @@
 
 use super::*;
 use crate::transfer::Monitor;
+use crate::transfer::testing::pair;
 use crate::vfs::{Credentials, Owner, QuotaLimits, Rules, Tree, VfsError, VirtualPath, Write};
 use rustix::process::{Gid, Uid};
 use std::io::{Seek as _, Write as _};
-use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
 
 fn path() -> VirtualPath {
     VirtualPath::root().join(b"file").unwrap()
-}
-
-/// Our end and the client's.
-fn pair() -> (DataConnection, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (server, _) = listener.accept().unwrap();
-    server.set_nonblocking(true).unwrap();
-    let stall = Duration::from_secs(20);
-    let connection = DataConnection::new(server, Monitor::default(), stall, None);
-    (connection, client)
 }
 
 #[test]
@@ -101,7 +89,7 @@ fn beyond_the_hosts_limit_of_pipes_uploads_are_copied() {
     let mut pipes = Vec::new();
     // Others of this user, such as other tests, may close theirs at any moment.
     for _ in 0..100 {
-        let (connection, mut client) = pair();
+        let (connection, mut client) = pair(&Monitor::default());
         let mut splice = SpliceFile {
             upload: Upload::into_file(own.try_clone().unwrap()),
             pipe: None,

@@ -3,6 +3,7 @@
 use super::super::monitor::Monitor;
 use super::super::produce::Produce;
 use super::super::store::Received;
+use super::super::testing::pair;
 use super::*;
 use crate::tls::{DataTls, SessionTls, Tls, testing};
 use crate::vfs::Upload;
@@ -10,13 +11,9 @@ use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use rustls::{AlertDescription, ClientConfig, ClientConnection, ServerConnection};
 use std::io::{Read, Seek, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
-
-/// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A control connection that is over, whose session data connections resume.
 fn sessions() -> impl Iterator<Item = (SessionTls, Arc<ClientConfig>)> {
@@ -53,18 +50,6 @@ fn client(config: &Arc<ClientConfig>) -> ClientConnection {
     client
 }
 
-/// Our end and the client's.
-fn pair() -> (DataConnection, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    client.set_nodelay(true).unwrap();
-    client.set_read_timeout(Some(PATIENCE)).unwrap();
-    let (server, _) = listener.accept().unwrap();
-    server.set_nonblocking(true).unwrap();
-    let connection = DataConnection::new(server, Monitor::default(), PATIENCE, None);
-    (connection, client)
-}
-
 /// What the client heard, up to the end.
 type Heard = JoinHandle<Result<Vec<u8>, rustls::Error>>;
 
@@ -75,7 +60,7 @@ async fn shaken(
     config: &Arc<ClientConfig>,
     say: impl FnOnce(&mut ClientConnection) -> Vec<Vec<u8>> + Send + 'static,
 ) -> (DataConnection, Secured, Heard) {
-    let (connection, mut socket) = pair();
+    let (connection, mut socket) = pair(&Monitor::default());
     let mut client = client(config);
     let client = thread::spawn(move || {
         client.write_tls(&mut socket).unwrap();
@@ -207,7 +192,7 @@ async fn a_handshake_that_is_refused_tells_the_client_why() {
     for (session, config) in sessions() {
         let mut config = ClientConfig::clone(&config);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let (connection, mut socket) = pair();
+        let (connection, mut socket) = pair(&Monitor::default());
         let mut client = client(&Arc::new(config));
         let heard = thread::spawn(move || {
             client.write_tls(&mut socket).unwrap();

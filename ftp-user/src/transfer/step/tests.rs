@@ -1,7 +1,7 @@
 //! Turns, and where a job is dropped.
 
+use super::super::testing::pair;
 use super::*;
-use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, ThreadId};
@@ -33,17 +33,6 @@ impl Drop for Failing {
     fn drop(&mut self) {
         self.dropped.send(thread::current().id()).unwrap();
     }
-}
-
-/// Our end and the client's.
-fn connected() -> (DataConnection, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (server, _) = listener.accept().unwrap();
-    server.set_nonblocking(true).unwrap();
-    let patience = Duration::from_secs(20);
-    let connection = DataConnection::new(server, Monitor::default(), patience, None);
-    (connection, client)
 }
 
 /// Computes for a while, and counts how many do at once.
@@ -86,7 +75,7 @@ async fn no_more_compute_at_once_than_there_are_cores() {
     let cores = thread::available_parallelism().unwrap().get();
     let mut all = tokio::task::JoinSet::new();
     for _ in 0..3 * cores {
-        let (connection, _client) = connected();
+        let (connection, _client) = pair(&Monitor::default());
         all.spawn(async move {
             let job = Computing {
                 attempts: 5,
@@ -105,7 +94,7 @@ async fn no_more_compute_at_once_than_there_are_cores() {
 
 #[tokio::test]
 async fn what_fails_and_is_long_is_dropped_on_a_thread() {
-    let (connection, _client) = connected();
+    let (connection, _client) = pair(&Monitor::default());
     let (dropped, by) = channel();
     let job = Failing {
         attempted: false,
